@@ -1,0 +1,41 @@
+"""Espalier: a person's own images in, a vision model that runs anywhere out.
+
+>>> import espalier
+>>> espalier.fit("photos/")                                   # doctest: +SKIP
+>>> espalier.load("runs/fit-001/bundle").predict(["a.jpg"])   # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "fit": "espalier.actions.api",
+    "train": "espalier.actions.api",
+    "evaluate": "espalier.actions.api",
+    "compare": "espalier.actions.api",
+    "predict": "espalier.actions.api",
+    "export": "espalier.actions.api",
+    "verify": "espalier.actions.api",
+    "report": "espalier.actions.api",
+    "load": "espalier.runtime.model",
+}
+
+__all__ = ["__version__", *_LAZY]
+
+if TYPE_CHECKING:
+    from espalier.actions.api import compare, evaluate, export, fit, predict, report, train, verify
+    from espalier.runtime.model import load
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'espalier' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Shared PyTorch parts: the model base, losses, averaging, and a module as a backend."""

@@ -1,0 +1,54 @@
+"""What a trainable network is, and the batch it learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Named inputs (B first) and the task's targets; ragged targets are lists of B tensors."""
+
+    inputs: Mapping[str, Tensor]
+    targets: Mapping[str, Any]
+    names: Sequence[str] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Items in the batch."""
+        return int(next(iter(self.inputs.values())).shape[0])
+
+    def to(self, device: Any, *, non_blocking: bool = False) -> Batch:
+        """The batch on `device`."""
+        def move(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return value.to(device, non_blocking=non_blocking)
+            return [move(v) for v in value] if isinstance(value, list) else value
+
+        return Batch({k: move(v) for k, v in self.inputs.items()}, {k: move(v) for k, v in self.targets.items()},
+                     self.names, self.extra)
+
+
+class TrainableModel(nn.Module):
+    """The base of every network. The same `forward` trains, evaluates and is exported."""
+
+    def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
+        """Named raw outputs, batch first: exactly the exported graph."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward")
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Scalar losses by name; 'total' is minimised."""
+        raise NotImplementedError(f"{type(self).__name__} must define losses")
+
+    def parameter_groups(self) -> dict[str, list[str]]:
+        """Group name → prefixes of parameter names. 'backbone' gets `train.backbone_lr_ratio`; the rest the base rate."""
+        return {"backbone": ["backbone."]}
+
+    def head_prefixes(self) -> tuple[str, ...]:
+        """Prefixes of the parameters that depend on the classes, made anew by `start_from` with other classes."""
+        return ()

@@ -1,0 +1,169 @@
+"""What a task is: the words that samples, queries, predictions, decoders and metrics of every network family share."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espalier.blocks import Block, Figure
+from espalier.errors import InputError
+from espalier.vision.geometry import Geometry
+
+
+@dataclass(frozen=True)
+class ImageQuery:
+    """The plain question: what is in this picture? `image_HWC` is uint8 or uint16, upright (EXIF applied)."""
+
+    image_HWC: NDArray[Any]
+    name: str = ""
+
+
+Query = ImageQuery
+"""What one asks a model about. Tasks with other questions (a pair, a picture and boxes) bring their own class."""
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """The labels of one picture, n rows, as the data's Index holds them (source pixels; NaN boxes for mere labels)."""
+
+    class_id: NDArray[np.int64]           # (n,)
+    box_xyxy: NDArray[np.float32]         # (n, 4)
+    is_crowd: NDArray[np.bool_]           # (n,)
+    segments: Sequence[Any] = ()          # n items: polygons, RLE or None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A query and its truth. `target` is the task's own frozen dataclass, in source pixels and class ids 0…C-1."""
+
+    query: Any
+    target: Any
+    name: str = ""
+    group: str = ""
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """Raw outputs → predictions. A closed, versioned vocabulary, so that a bundle runs without what made it."""
+
+    name: str
+    version: int
+
+    def __call__(
+        self,
+        outputs: Mapping[str, NDArray[Any]],       # batch first
+        geometries: Sequence[Geometry],            # one an item
+        classes: Sequence[str],
+        params: Mapping[str, Any],
+    ) -> list[Any]: ...
+
+
+class Metrics(Protocol):
+    """Collects predictions and truths, then gives figures. Keeps what it needs for intervals, never pictures."""
+
+    def update(self, predictions: Sequence[Any], samples: Sequence[Sample]) -> None: ...
+
+    def compute(self, *, bootstrap: int = 0, seed: int = 0) -> Scores: ...
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The result of an evaluation. `figures[main]` is the headline; `per_item` feeds paired comparisons."""
+
+    main: str                                      # key of the headline figure
+    higher_is_better: bool
+    figures: Mapping[str, Figure]
+    n: int                                         # pictures
+    blocks: Sequence[Block] = ()                   # tables, matrices, curves for the report
+    per_item: Mapping[str, Any] = field(default_factory=dict)   # what the metric resamples, one row a picture
+    names: Sequence[str] = ()                      # the pictures, in the order of per_item
+
+    @property
+    def value(self) -> float:
+        """The headline figure's value."""
+        return self.figures[self.main].value
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A picture worth showing: `rank` sorts within its `kind` ('worst', 'most confident'), larger first."""
+
+    index: int
+    kind: str
+    rank: float
+    caption: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Model B against model A on the same pictures, paired. `verdict`: better, worse or can't tell."""
+
+    figure: Figure                                 # B - A, with its 95 % interval
+    verdict: str
+    changed: Sequence[Mistake] = ()                # pictures that changed sides
+
+
+class Task(Protocol):
+    """A family of networks: how labels become samples and targets, and predictions become scores and pictures."""
+
+    name: str
+    mixable: tuple[str, ...]      # target arrays that mixup and cutmix may blend linearly
+    ragged: tuple[str, ...]       # target arrays that stay a list in a batch
+
+    def fits(self, kinds: frozenset[str]) -> int:
+        """How well labels of these kinds ('label', 'box', 'polygon', 'rle', 'mask', …) suit the task; 0 not at all."""
+
+    def sample(self, query: Any, annotations: Annotations, classes: Sequence[str], *, name: str, group: str) -> Sample:
+        """The labels as this task's sample."""
+
+    def targets(self, sample: Sample, geometry: Geometry, classes: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """What the loss needs, in the network's input pixels; arrays without a batch axis."""
+
+    def decoder(self, name: str, version: int) -> Decoder:
+        """The decoder of that name and version; raises ModelError that names what there is."""
+
+    def metrics(self, classes: Sequence[str]) -> Metrics:
+        """A fresh collector."""
+
+    def compare(self, a: Scores, b: Scores, *, bootstrap: int, seed: int) -> Comparison:
+        """B against A, paired over the pictures of both."""
+
+    def mistakes(self, predictions: Sequence[Any], samples: Sequence[Sample], classes: Sequence[str]) -> list[Mistake]:
+        """Pictures to look at."""
+
+    def draw(self, image_HWC: NDArray[Any], prediction: Any, classes: Sequence[str]) -> NDArray[np.uint8]:
+        """The picture with the prediction drawn on it, RGB uint8."""
+
+    def row(self, prediction: Any, classes: Sequence[str]) -> dict[str, Any]:
+        """The prediction as a flat record for CSV."""
+
+    def to_json(self, prediction: Any, classes: Sequence[str]) -> dict[str, Any]:
+        """The prediction in full, as JSON data."""
+
+
+def names() -> list[str]:
+    """The tasks there are, found by their folders."""
+    import espalier.tasks as room
+
+    return sorted(m.name for m in pkgutil.iter_modules(room.__path__) if m.ispkg)
+
+
+def get(name: str) -> Task:
+    """The task of that name; raises InputError that names the others."""
+    if name not in names():
+        raise InputError(f"there is no task '{name}'; the tasks are: {', '.join(names())}")
+    task: Task = importlib.import_module(f"espalier.tasks.{name}").TASK
+    return task
+
+
+def best_for(kinds: Iterable[str]) -> str | None:
+    """The task that labels of these kinds suit best, or None."""
+    found = frozenset(kinds)
+    ranked = sorted(((get(name).fits(found), name) for name in names()), reverse=True)
+    return ranked[0][1] if ranked and ranked[0][0] > 0 else None
