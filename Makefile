@@ -1,0 +1,49 @@
+# Two commands matter: `make quickstart` shows the main job on real photographs, `make test` proves the whole.
+SHELL := bash
+VENV ?= .venv
+export VENV
+BIN := $(VENV)/bin
+JOBS ?= 2
+
+.PHONY: help setup quickstart check lint types test test-full bench docs parity clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
+
+setup:  ## make .venv with the tested set
+	@scripts/setup
+
+quickstart: setup  ## real photographs in, a verified bundle, predictions and a report out
+	@scripts/quickstart
+
+lint: setup
+	$(BIN)/ruff format --check src tests benchmarks examples
+	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/lint-imports
+
+types: setup
+	$(BIN)/mypy
+
+check: lint types  ## format, lint, types and the quick unit tests (about a minute with a warm cache)
+	$(BIN)/python -m pytest tests/unit -m "not slow and not full" -n $(JOBS)
+
+test: lint types  ## everything but the exhaustive presets: unit, contract, e2e
+	$(BIN)/python -m pytest tests -m "not full" -n $(JOBS) --durations=15
+
+test-full: lint types  ## every preset of every network too
+	$(BIN)/python -m pytest tests -n $(JOBS) --durations=30
+
+bench: setup  ## the benchmarks, one after another; results are printed, and kept in benchmarks/results/
+	$(BIN)/python benchmarks/run_all.py
+
+docs: setup  ## the documentation site in site/
+	$(BIN)/python scripts/docs_reference.py
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "docs: site/index.html"
+
+parity: setup  ## check our networks against reference outputs: make parity DIR=folder
+	@test -n "$(DIR)" || { echo "error: name the folder: make parity DIR=…" >&2; exit 2; }
+	$(BIN)/python -m espalier parity "$(DIR)"
+
+clean:  ## remove what was built, not your runs
+	rm -rf build dist site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
