@@ -5,7 +5,7 @@ export VENV
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: help setup quickstart check lint types test test-full bench docs parity clean
+.PHONY: help setup quickstart check lint types test test-full bench docs clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -40,10 +40,6 @@ docs: setup  ## the documentation site in site/
 	$(BIN)/python scripts/docs_reference.py
 	$(BIN)/mkdocs build --strict --quiet
 	@echo "docs: site/index.html"
-
-parity: setup  ## check our networks against reference outputs: make parity DIR=folder
-	@test -n "$(DIR)" || { echo "error: name the folder: make parity DIR=…" >&2; exit 2; }
-	$(BIN)/python -m espalier parity "$(DIR)"
 
 clean:  ## remove what was built, not your runs
 	rm -rf build dist site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
