@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+from numpy.typing import NDArray
 
 from espalier.spec.sections import NetworkSpec
 
 if TYPE_CHECKING:
+    from espalier.networks.presets import PresetFacts
     from espalier.vision.prepare import Prepare
 
 
@@ -29,19 +32,49 @@ class Network:
     name: str
     task: str
     spec: type[NetworkSpec]
-    build: str                                             # "module:fn", fn(spec, classes) -> TrainableModel
-    prepare: Callable[[NetworkSpec], Prepare]              # of a resolved spec; no torch
+    build: str  # "module:fn", fn(spec, classes) -> TrainableModel
+    prepare: Callable[[NetworkSpec], Prepare]  # of a resolved spec; no torch
     decode: Callable[[NetworkSpec], DecodeRule]
-    presets: Mapping[str, Mapping[str, Any]]               # name → nested spec values (network, train, …)
+    presets: Mapping[str, Mapping[str, Any]]  # name → nested spec values (network, train, …)
+    facts: Callable[[str], PresetFacts]  # preset name → what the contract suite holds it to
     summary: str
-    source: str                                            # the paper
+    source: str  # the paper
     licence: str
-    dynamic_size: bool = False                             # may height and width stay free in an exported graph?
-    match_outputs: str | None = None                       # "module:fn", how parity pairs rows; None compares elementwise
-    probe: str | None = None                               # "module:fn", head on frozen features; None cannot
+    dynamic_size: bool = False  # may height and width stay free in an exported graph?
+    match_outputs: str | None = None  # "module:fn", how parity pairs rows; None compares elementwise
+    probe: str | None = None  # "module:class", a Probe: a head on frozen features; None cannot
     prune: str | None = None
     distill: str | None = None
-    fit_preset: str | None = None                          # the preset that `fit` takes; None: fit never chooses it
+    fit_preset: str | None = None  # the preset that `fit` takes; None: fit never chooses it
+
+
+class Probe(Protocol):
+    """A head fitted on features of the frozen network: features once a picture, then any number of quick fits.
+
+    `card.probe` names a class that is made as `Probe(model, prepare, device=…)`. The features are those of `prepare`,
+    without augmentation. A head that is written into the model leaves an ordinary TrainableModel.
+    """
+
+    def embed(
+        self, samples: Sequence[Any], *, batch_size: int = 16, tick: Callable[[int], None] | None = None
+    ) -> NDArray[Any]:
+        """The features (N, F) of tasks.base.Samples, in their order; `tick` is told how many are done."""
+
+    def fit(
+        self,
+        features_NF: NDArray[Any],
+        targets: Mapping[str, NDArray[Any]],
+        *,
+        groups: Sequence[str] = (),
+        seed: int = 0,
+    ) -> Any:
+        """A head for these features and the task's targets (N first); regularised as an inner cross-validation says."""
+
+    def outputs(self, head: Any, features_NF: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """The raw outputs that the model would give with this head, for the network's decoder."""
+
+    def write(self, head: Any) -> None:
+        """Makes the head the model's own."""
 
 
 def load(path: str) -> Any:

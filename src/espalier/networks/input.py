@@ -1,0 +1,55 @@
+"""From a resolved `network.input` to what networks and prepare need of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from espalier.errors import Problem, SpecError
+from espalier.spec.sections import InputSpec, NetworkSpec
+
+if TYPE_CHECKING:
+    from espalier.vision.prepare import Prepare
+
+_CHANNELS = {"rgb": 3, "grey": 1, "rgba": 4}
+
+
+def bands(spec: InputSpec) -> int:
+    """The number of channels that the network is given; 3 while that is still open."""
+    if isinstance(spec.bands, int):
+        return spec.bands
+    return _CHANNELS.get(spec.channels, 3)
+
+
+def size_hw(spec: InputSpec) -> tuple[int, int] | None:
+    """The input's size in pixels, or None while that is still open."""
+    return None if isinstance(spec.size_hw, str) else spec.size_hw
+
+
+def standard_prepare(spec: NetworkSpec) -> Prepare:
+    """One image, fitted, resampled and normalised as `network.input` says. Raises SpecError while a value is `auto`."""
+    from espalier.vision import prepare
+
+    given = spec.input
+    _refuse_auto(given)
+    return prepare.standard_prepare(
+        size_hw=given.size_hw,
+        channels=given.channels,
+        bands=given.bands,
+        fit=given.fit,
+        resample=given.resample,
+        crop_fraction=given.crop_fraction,
+        value_range=given.value_range,
+        mean=given.mean,
+        std=given.std,
+    )
+
+
+def _refuse_auto(spec: InputSpec) -> None:
+    open_fields = [name for name in type(spec).model_fields if getattr(spec, name) == "auto"]
+    if open_fields:
+        raise SpecError(
+            *(
+                Problem(f"network.input.{name}", "is still 'auto'", fix="resolve the spec, or state the value")
+                for name in open_fields
+            )
+        )
