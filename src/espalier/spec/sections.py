@@ -11,32 +11,44 @@ from espalier.spec.fields import Auto, Model, Tunable, knob
 
 SPEC_VERSION = 1
 
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
 
 class BackboneSpec(Model):
     """The image encoder and where its start weights come from."""
 
-    name: str = knob("timm/resnet18", "Encoder by name: ours, or timm/NAME (a bare timm name works when it is not ours)")
-    weights: str = knob("auto", "auto (the best rung of the weight ladder at hand) | none | imagenet | NAME in the cache "
-                        "| PATH | URL | hub id")
-    download: bool = knob(False, "May weights be fetched from the internet when they are not on this machine?",
-                          flag="--download")
+    name: str = knob("timm/resnet18", "Encoder by name: ours, or timm/NAME (a bare timm name works too)")
+    weights: str = knob(
+        "auto",
+        "auto (the best rung of the weight ladder at hand) | none | imagenet | NAME in the cache | PATH | URL | hub id",
+    )
+    download: bool = knob(
+        False, "May weights be fetched from the internet when they are not on this machine?", flag="--download"
+    )
 
 
 class InputSpec(Model):
-    """What the network sees: every value `auto` comes from the backbone's weights, so that published numbers come back."""
+    """What the network sees: `auto` comes from the backbone's weights, so that published numbers come back."""
 
-    size_hw: tuple[int, int] | Auto = knob("auto", "Height and width of the network's input", unit="px")
-    channels: Literal["rgb", "grey", "rgba"] | Auto = knob("auto", "Channels read from the picture")
+    size_hw: tuple[int, int] | Auto = knob("auto", "Height and width of the network's input", unit="px", ge=1, le=16384)
+    channels: Literal["auto", "rgb", "grey", "rgba", "bands"] = knob(
+        "auto", "Channels read from the picture; bands keeps all there are"
+    )
     bands: int | Auto = knob("auto", "Number of bands, for pictures of more than four", ge=1, le=64)
     fit: Literal["auto", "stretch", "centre_crop", "letterbox", "longest_edge"] = knob(
-        "auto", "How a picture of another shape is made to fit")
+        "auto", "How a picture of another shape is made to fit"
+    )
     resample: Literal["auto", "pillow_bilinear", "pillow_bicubic", "cv2_linear", "area"] = knob(
-        "auto", "The resampling rule, by the library whose numbers it gives")
-    crop_fraction: float | Auto = knob("auto", "With centre_crop: the share of the resized shorter edge that is kept",
-                                       gt=0, le=1)
-    value_range: tuple[float, float] | Auto = knob("auto", "Pixel values that become 0 and 1 (0-255, or 0-65535 for 16 bit)")
+        "auto", "The resampling rule, by the library whose numbers it gives"
+    )
+    crop_fraction: float | Auto = knob(
+        "auto", "With centre_crop: the share of the resized shorter edge that is kept", gt=0, le=1
+    )
+    value_range: tuple[float, float] | Auto = knob(
+        "auto", "Pixel values that become 0 and 1: 0-255, for 16 bit 0-65535"
+    )
     mean: tuple[float, ...] | Auto = knob("auto", "Mean of each channel after scaling to 0-1")
-    std: tuple[float, ...] | Auto = knob("auto", "Standard deviation of each channel after scaling to 0-1")
+    std: tuple[float, ...] | Auto = knob("auto", "Standard deviation of each channel after scaling to 0-1", gt=0)
 
 
 class NetworkSpec(Model):
@@ -54,11 +66,14 @@ class DataSpec(Model):
     train: str | None = knob(None, "Training set: a folder, file, zip or URL (s3://, gs://, az://)")
     val: str | None = knob(None, "Validation set; without one a grouped part of the training set is held out")
     test: str | None = knob(None, "Test set, used by evaluate alone")
-    images: str | None = knob(None, "Folder that the paths in a label file are relative to, when it is not the file's own")
+    images: str | None = knob(None, "Folder that the paths in a label file are relative to; None is the file's own")
     format: str = knob("auto", "The data format by name, or auto")
     classes: tuple[str, ...] | Auto = knob("auto", "Class names in the order of their ids; auto takes the data's")
-    group: str | None = knob(None, "What belongs together and never falls on both sides of a split: a CSV column, or "
-                             "a regular expression over the path whose first group is the key")
+    group: str | None = knob(
+        None,
+        "What belongs together and never falls on both sides of a split: a CSV column, or "
+        "a regular expression over the path whose first group is the key",
+    )
     val_fraction: float = knob(0.2, "Share held out for validation when there is no validation set", gt=0, lt=1)
     near_duplicates: bool = knob(True, "Keep near-duplicate pictures on one side of a split")
     max_pixels: int = knob(300_000_000, "A larger picture is refused before it is decoded", unit="px", ge=1)
@@ -67,17 +82,21 @@ class DataSpec(Model):
 class AugmentSpec(Model):
     """Random changes of the training pictures; none of them ever touches validation."""
 
-    scale: tuple[float, float] = knob((0.35, 1.0), "Random resized crop: share of the picture's area; (1, 1) switches it off")
-    ratio: tuple[float, float] = knob((0.75, 1.3333), "Random resized crop: range of width over height")
+    scale: tuple[float, float] = knob(
+        (0.35, 1.0), "Random resized crop: share of the picture's area; [1, 1] switches it off", gt=0, le=1
+    )
+    ratio: tuple[float, float] = knob((0.75, 1.3333), "Random resized crop: range of width over height", gt=0, le=100)
     hflip: float = knob(0.5, "Probability of a left-right flip", ge=0, le=1, tunable=Tunable(0, 0.5))
-    vflip: float = knob(0.0, "Probability of an upside-down flip (aerial and microscope pictures)", ge=0, le=1,
-                        tunable=Tunable(0, 0.5))
+    vflip: float = knob(
+        0.0, "Probability of an upside-down flip (aerial and microscope pictures)", ge=0, le=1, tunable=Tunable(0, 0.5)
+    )
     rotate_deg: float = knob(0.0, "Largest rotation to either side", unit="deg", ge=0, le=180, tunable=Tunable(0, 30))
     brightness: float = knob(0.2, "Largest relative change of brightness", ge=0, le=1, tunable=Tunable(0, 0.5))
     contrast: float = knob(0.2, "Largest relative change of contrast", ge=0, le=1, tunable=Tunable(0, 0.5))
-    saturation: float = knob(0.2, "Largest relative change of saturation (colour pictures)", ge=0, le=1,
-                             tunable=Tunable(0, 0.5))
-    hue: float = knob(0.0, "Largest shift of hue, as a share of the colour circle", ge=0, le=0.5, tunable=Tunable(0, 0.1))
+    saturation: float = knob(
+        0.2, "Largest relative change of saturation (colour pictures)", ge=0, le=1, tunable=Tunable(0, 0.5)
+    )
+    hue: float = knob(0.0, "Largest shift of hue, share of the colour circle", ge=0, le=0.5, tunable=Tunable(0, 0.1))
     blur: float = knob(0.0, "Probability of a light Gaussian blur", ge=0, le=1, tunable=Tunable(0, 0.3))
     noise: float = knob(0.0, "Probability of light Gaussian noise", ge=0, le=1, tunable=Tunable(0, 0.3))
     erase: float = knob(0.0, "Probability that a rectangle is erased", ge=0, le=1, tunable=Tunable(0, 0.5))
@@ -90,28 +109,37 @@ class TrainSpec(Model):
     """The training loop."""
 
     epochs: int | Auto = knob("auto", "Passes over the training set", unit="epochs", ge=1, le=100_000)
-    minutes: float | None = knob(None, "Wall-clock budget; training ends in good order when it is spent", unit="min",
-                                 gt=0, flag="--minutes")
-    batch_size: int | Auto = knob("auto", "Pictures in an optimiser step on one device, before accumulation", ge=1,
-                                  le=65536, tunable=Tunable(choices=(8, 16, 32, 64), scale="choice"))
+    minutes: float | None = knob(
+        None, "Wall-clock budget; training ends in good order when it is spent", unit="min", gt=0, flag="--minutes"
+    )
+    batch_size: int | Auto = knob(
+        "auto",
+        "Pictures in an optimiser step on one device, before accumulation",
+        ge=1,
+        le=65536,
+        tunable=Tunable(choices=(8, 16, 32, 64), scale="choice"),
+    )
     accumulate: int = knob(1, "Batches whose gradients are added up for one optimiser step", ge=1, le=4096)
-    device: str = knob("auto", "auto | cpu | cuda | mps")
+    device: Device = knob("auto", "Where the training runs")
     devices: int | Auto = knob("auto", "Number of devices; started by torchrun, its world size", ge=1)
-    strategy: Literal["auto", "ddp", "fsdp"] = knob("auto", "How several devices share the work")
+    strategy: Literal["auto", "single", "ddp", "fsdp"] = knob("auto", "How several devices share the work")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = knob("auto", "Number format of the forward pass")
-    channels_last: bool = knob(True, "Keep pictures channels-last in memory (same result, often faster)")
+    channels_last: bool = knob(True, "Keep pictures channels-last in memory, often faster")
     compile: bool = knob(False, "Use torch.compile on the model")
-    workers: int | Auto = knob("auto", "Processes that read and augment pictures; 0 reads in the main process", ge=0, le=256)
+    workers: int | Auto = knob("auto", "Processes that read pictures; 0 reads in the main process", ge=0, le=256)
     optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "lion"] = knob("adamw", "The optimiser, by name")
-    lr: float | Auto = knob("auto", "Base learning rate, reached after the warm-up", gt=0, le=10,
-                            tunable=Tunable(1e-5, 1e-2, "log"))
-    backbone_lr_ratio: float = knob(0.1, "The backbone's rate is this times the base rate", ge=0, le=10,
-                                    tunable=Tunable(0.01, 1, "log"))
-    weight_decay: float = knob(0.05, "Decay of weight matrices; norms and biases get none", ge=0, le=1,
-                               tunable=Tunable(1e-4, 0.2, "log"))
+    lr: float | Auto = knob(
+        "auto", "Base learning rate, reached after the warm-up", gt=0, le=10, tunable=Tunable(1e-5, 1e-2, "log")
+    )
+    backbone_lr_ratio: float = knob(
+        0.1, "The backbone's rate is this times the base rate", ge=0, le=10, tunable=Tunable(0.01, 1, "log")
+    )
+    weight_decay: float = knob(
+        0.05, "Decay of weight matrices; norms and biases get none", ge=0, le=1, tunable=Tunable(1e-4, 0.2, "log")
+    )
     momentum: float = knob(0.9, "Momentum (sgd, rmsprop), or the first beta of the others", ge=0, lt=1)
     schedule: Literal["cosine", "step", "poly", "constant"] = knob("cosine", "How the rate falls after the warm-up")
-    step_epochs: tuple[int, ...] = knob((), "With step: epochs after which the rate is multiplied by step_factor")
+    step_epochs: tuple[int, ...] = knob((), "With step: epochs after which the rate is multiplied by step_factor", ge=1)
     step_factor: float = knob(0.1, "With step: the factor", gt=0, lt=1)
     poly_power: float = knob(0.9, "With poly: the power", gt=0, le=10)
     final_lr_ratio: float = knob(0.01, "The rate at the end, over the base rate (cosine, poly)", ge=0, le=1)
@@ -121,14 +149,19 @@ class TrainSpec(Model):
     freeze: tuple[str, ...] = knob((), "Parameter name prefixes that stay as they start, e.g. backbone")
     sampling: Literal["uniform", "balanced"] = knob("uniform", "balanced draws each class equally often")
     augment: AugmentSpec = knob(None, "Random changes of the training pictures", factory=AugmentSpec)
-    start_from: str | None = knob(None, "MODEL whose weights training starts from (heads of other classes are made anew). "
-                                  "Not the same as --resume, which goes on with an interrupted run")
+    start_from: str | None = knob(
+        None,
+        "MODEL whose weights training starts from (heads of other classes are made anew). "
+        "Not the same as --resume, which goes on with an interrupted run",
+    )
     evaluate_every_epochs: int = knob(1, "Validation after so many epochs, and after the last", unit="epochs", ge=1)
-    checkpoint_every_steps: int = knob(0, "Also write `last` after so many optimiser steps; 0 only after each epoch",
-                                       unit="steps", ge=0)
+    checkpoint_every_steps: int = knob(
+        0, "Also write `last` after so many optimiser steps; 0 only after each epoch", unit="steps", ge=0
+    )
     monitor: str = knob("auto", "The validation figure that decides which checkpoint is best; auto is the task's own")
-    patience_epochs: int = knob(0, "Stop when the figure has not improved for so long; 0 never stops early",
-                                unit="epochs", ge=0)
+    patience_epochs: int = knob(
+        0, "Stop when the figure has not improved for so long; 0 never stops early", unit="epochs", ge=0
+    )
     diverged_factor: float = knob(1e4, "Stop when the loss is this many times its first value", gt=1)
     deterministic: bool = knob(True, "Use deterministic algorithms where the device has them")
     tensorboard: bool = knob(True, "Also write TensorBoard files when TensorBoard is installed")
@@ -138,9 +171,11 @@ class EvaluateSpec(Model):
     """Score a model on labelled pictures."""
 
     model: str | None = knob(None, "MODEL: a run, a checkpoint folder, a bundle folder or zip")
-    data: str | None = knob(None, "Labelled pictures; without it the test set of the model's spec, else its validation set")
+    data: str | None = knob(
+        None, "Labelled pictures; without it the test set of the model's spec, else its validation set"
+    )
     backend: str = knob("auto", "What runs the graph: auto | onnxruntime | torch")
-    device: str = knob("auto", "auto | cpu | cuda")
+    device: Device = knob("auto", "Where the graph runs")
     batch_size: int = knob(8, "Pictures in a batch", ge=1, le=4096)
     bootstrap: int = knob(1000, "Resamples of the pictures for the 95 % interval; 0 gives none", ge=0, le=1_000_000)
     pictures: int = knob(12, "Pictures shown of each kind of mistake", ge=0, le=1000)
@@ -151,7 +186,7 @@ class CompareSpec(Model):
 
     models: tuple[str, ...] = knob((), "Two or more MODELs; each is compared with the first")
     data: str | None = knob(None, "Labelled pictures; without it the test set of the first model's spec")
-    device: str = knob("auto", "auto | cpu | cuda")
+    device: Device = knob("auto", "Where the graph runs")
     batch_size: int = knob(8, "Pictures in a batch", ge=1, le=4096)
     bootstrap: int = knob(2000, "Paired resamples of the pictures", ge=100, le=1_000_000)
     pictures: int = knob(12, "Pictures shown that changed sides", ge=0, le=1000)
@@ -164,7 +199,7 @@ class PredictSpec(Model):
     model: str | None = knob(None, "MODEL: a run, a checkpoint folder, a bundle folder or zip")
     images: tuple[str, ...] = knob((), "Pictures: files, folders, globs, URLs (these with allow_urls)")
     backend: str = knob("auto", "What runs the graph: auto | onnxruntime | torch")
-    device: str = knob("auto", "auto | cpu | cuda")
+    device: Device = knob("auto", "Where the graph runs")
     batch_size: int = knob(8, "Pictures in a batch", ge=1, le=4096)
     formats: tuple[Literal["json", "csv", "pictures"], ...] = knob(("json", "csv"), "What to write", flag="--formats")
     allow_urls: bool = knob(False, "May pictures be fetched from http(s)?", flag="--allow-urls")
@@ -175,13 +210,16 @@ class ExportSpec(Model):
     """Turn a checkpoint into a bundle and prove that both say the same."""
 
     model: str | None = knob(None, "MODEL: a run or a checkpoint folder")
-    data: str | None = knob(None, "Pictures to prove parity and the metric on; without it the validation set of the model's spec")
+    data: str | None = knob(
+        None, "Pictures to prove parity and the metric on; without it the validation set of the model's spec"
+    )
     opset: int = knob(20, "ONNX operator set", ge=17, le=25)
     tolerance: float = knob(1e-3, "Largest |a-b| over max(1e-3, max|a|) of any raw output", gt=0, le=1)
     metric_tolerance: float = knob(0.005, "Largest change of the headline metric on those pictures", ge=0, le=1)
     dynamic_size: bool = knob(False, "Leave height and width free, for networks that allow it")
-    golden: Literal["drawn", "images"] = knob("drawn", "Golden inputs that travel in the bundle: drawn by seed, or real "
-                                              "pictures (they are somebody's)")
+    golden: Literal["drawn", "images"] = knob(
+        "drawn", "Golden inputs that travel in the bundle: drawn by seed, or real pictures (they are somebody's)"
+    )
     golden_count: int = knob(4, "Golden inputs", ge=1, le=64)
     parity_images: int = knob(64, "Real pictures that parity is also checked on", ge=0, le=100_000)
     zip: bool = knob(False, "Also write the bundle as one zip", flag="--zip")
@@ -192,7 +230,7 @@ class VerifySpec(Model):
 
     bundle: str | None = knob(None, "A bundle folder or zip")
     backend: str = knob("auto", "What runs the graph: auto | onnxruntime")
-    device: str = knob("auto", "auto | cpu | cuda")
+    device: Device = knob("auto", "Where the graph runs")
 
 
 class ReportSpec(Model):
@@ -222,8 +260,9 @@ class Spec(Model):
     spec_version: int = knob(SPEC_VERSION, "Version of this file's format")
     name: str = knob("run", "Name of the run's folder")
     seed: int = knob(0, "Seed of everything that is drawn", ge=0, le=2**32 - 1)
-    licences: Literal["any", "commercial"] = knob("any", "commercial refuses weights and networks that may not be used "
-                                                  "commercially", flag="--licences")
+    licences: Literal["any", "commercial"] = knob(
+        "any", "commercial refuses weights and networks that may not be used commercially", flag="--licences"
+    )
     network: NetworkSpec | None = knob(None, "The network and its knobs")
     data: DataSpec = knob(None, "The pictures and labels", factory=DataSpec)
     train: TrainSpec = knob(None, "The training loop", factory=TrainSpec)

@@ -1,0 +1,63 @@
+"""What `resolve` is told of the machine, the data and the backbone.
+
+The rooms that know fill these in; nothing is probed here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """The machine: its best device first in `available`; `memory_mb` and `name` are of one such device."""
+
+    device: str = "cpu"  # cpu | cuda | mps
+    name: str = "cpu"
+    available: tuple[str, ...] = ("cpu",)
+    devices: int = 1  # of the best kind
+    memory_mb: int = 0  # 0 is unknown
+    cpus: int = 1  # cores this process may use
+    bf16: bool = False  # does the device compute in bf16 at speed?
+    world_size: int | None = None  # set when started by torchrun
+
+
+class InputFacts(Protocol):
+    """What is needed of a backbone: its size, and the input that its weights were measured with (`BackboneFacts`)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def params(self) -> int: ...
+    @property
+    def size_hw(self) -> tuple[int, int]: ...
+    @property
+    def mean(self) -> tuple[float, ...]: ...
+    @property
+    def std(self) -> tuple[float, ...]: ...
+    @property
+    def resample(self) -> str: ...
+    @property
+    def fit(self) -> str: ...
+    @property
+    def crop_fraction(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that a choice may depend on. Zero, empty or None is "not known"."""
+
+    hardware: Hardware = field(default_factory=Hardware)
+    n_train: int = 0
+    n_val: int = 0
+    classes: tuple[str, ...] = ()  # of the data, in its order
+    class_counts: tuple[int, ...] = ()  # labels of each class in the training set
+    median_size_hw: tuple[int, int] | None = None
+    bands: int = 3  # of the pictures, most common
+    bits: int = 8  # of a pixel's value, most common
+    data_format: str = ""  # what `auto` found
+    monitor: str = ""  # the task's headline figure
+    backbone: InputFacts | None = None
+    pretrained: bool = True  # do the backbone's weights come from somewhere?
+    batch_fits: int | None = None  # largest batch that a memory probe found to fit one device
