@@ -1,0 +1,125 @@
+"""The steps of prepare: a closed vocabulary of frozen values, each with its rule for sizes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espalier.errors import ImageError, ModelError, Problem
+from espalier.vision.resize import RESAMPLES, Resample
+
+Fit = Literal["stretch", "shortest_edge", "longest_edge"]
+MAX_SIDE_PX, MAX_INPUT_PX = 16_384, 2**24
+
+
+@dataclass(frozen=True)
+class Resize:
+    """stretch: exactly `size_hw`. shortest_edge: as small as covers it (torchvision's rounding). longest_edge: as large
+    as fits into it. The latter two keep the picture's shape."""
+
+    op: ClassVar[str] = "resize"
+    fit: Fit
+    size_hw: tuple[int, int]
+    resample: Resample = "pillow_bilinear"
+
+    def __post_init__(self) -> None:
+        check_size("resize", self.size_hw)
+        check_word("resize.fit", self.fit, ("stretch", "shortest_edge", "longest_edge"))
+        check_word("resize.resample", self.resample, RESAMPLES)
+
+    def size_of(self, source_hw: tuple[int, int]) -> tuple[int, int]:
+        """The size that a picture of `source_hw` gets."""
+        height, width = source_hw
+        if self.fit == "stretch":
+            return self.size_hw
+        by_height = self.size_hw[0] / height
+        by_width = self.size_hw[1] / width
+        if self.fit == "longest_edge":
+            scale = min(by_height, by_width)
+            return max(1, round(height * scale)), max(1, round(width * scale))
+        # torchvision: the deciding edge exactly, the other int(size * long / short)
+        if by_height >= by_width:
+            return self.size_hw[0], max(self.size_hw[1], int(self.size_hw[0] * width / height))
+        return max(self.size_hw[0], int(self.size_hw[1] * height / width)), self.size_hw[1]
+
+
+@dataclass(frozen=True)
+class CentreCrop:
+    """The middle part, placed by torchvision's rounding. Raises ImageError when the picture is smaller."""
+
+    op: ClassVar[str] = "centre_crop"
+    size_hw: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        check_size("centre_crop", self.size_hw)
+
+    def corner(self, source_hw: tuple[int, int]) -> tuple[int, int]:
+        """(top, left) of the part that stays."""
+        if source_hw[0] < self.size_hw[0] or source_hw[1] < self.size_hw[1]:
+            raise ImageError(f"{px(source_hw)} is too small for a crop of {px(self.size_hw)}")
+        return round((source_hw[0] - self.size_hw[0]) / 2.0), round((source_hw[1] - self.size_hw[1]) / 2.0)
+
+
+@dataclass(frozen=True)
+class Pad:
+    """Padding on the right and bottom with `value` (a pixel value, for every channel)."""
+
+    op: ClassVar[str] = "pad"
+    size_hw: tuple[int, int]
+    value: int = 0
+
+    def __post_init__(self) -> None:
+        check_size("pad", self.size_hw)
+        if not 0 <= self.value <= 65535:
+            raise ModelError(f"prepare: pad.value is {self.value}, not a pixel value (0-65535)")
+
+    def apply(self, image_HWC: NDArray[Any]) -> NDArray[Any]:
+        """The picture at `size_hw`."""
+        height, width, channels = image_HWC.shape
+        if height > self.size_hw[0] or width > self.size_hw[1]:
+            raise ImageError(f"{px((height, width))} does not fit into {px(self.size_hw)}")
+        if (height, width) == self.size_hw:
+            return image_HWC
+        padded = np.full((*self.size_hw, channels), min(self.value, np.iinfo(image_HWC.dtype).max), image_HWC.dtype)
+        padded[:height, :width] = image_HWC
+        return padded
+
+
+@dataclass(frozen=True)
+class Normalise:
+    """(value - mean) / std for each channel, of values that `value_range` has brought to 0-1."""
+
+    op: ClassVar[str] = "normalise"
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.mean or len(self.mean) != len(self.std):
+            raise ModelError("prepare: normalise needs a mean and a std for each channel")
+        if not all(map(math.isfinite, (*self.mean, *self.std))) or min(self.std) <= 0:
+            raise ModelError("prepare: normalise needs finite means and deviations above 0")
+
+
+Step = Resize | CentreCrop | Pad | Normalise
+STEPS: Mapping[str, type[Step]] = {kind.op: kind for kind in (Resize, CentreCrop, Pad, Normalise)}
+ORDER = {op: place for place, op in enumerate(STEPS)}
+
+
+def px(size_hw: tuple[int, ...]) -> str:
+    return f"{size_hw[1]} × {size_hw[0]} px"
+
+
+def check_size(what: str, size_hw: tuple[int, int]) -> None:
+    if min(size_hw) < 1 or max(size_hw) > MAX_SIDE_PX or size_hw[0] * size_hw[1] > MAX_INPUT_PX:
+        limit = f"sides of 1 to {MAX_SIDE_PX:,} px and at most {MAX_INPUT_PX:,} pixels"
+        raise ModelError(Problem("", f"prepare: {what} to {size_hw[0]} × {size_hw[1]} px (height × width)", limit))
+
+
+def check_word(what: str, word: str, words: tuple[str, ...]) -> None:
+    if word not in words:
+        raise ModelError(Problem("", f"prepare: {what} '{word}' is unknown", f"one of {', '.join(words)}"))
