@@ -1,0 +1,284 @@
+"""A data set in memory: columns of numpy, one row a picture and one row an annotation, sorted by picture."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espalier import storage
+from espalier.data.findings import Finding
+from espalier.data.segments import Segments
+from espalier.errors import DataError, Problem
+from espalier.tasks.base import Annotations
+
+UNKNOWN = -1
+
+
+@dataclass(frozen=True)
+class Index:
+    """N pictures with M annotations of C classes.
+
+    Boxes are xyxy in source pixels; NaN where the label has no box. Class ids are 0…C-1; `class_ids` are the source's.
+    """
+
+    root: str  # what relative paths are relative to
+    source: str  # the label file or folder, for messages
+    paths: NDArray[np.object_]  # (N,) str, relative to root, absolute or URL
+    size_hw: NDArray[np.int32]  # (N, 2), UNKNOWN where the labels don't say
+    image_id: NDArray[np.int64]  # (N,) the source's own, or the row
+    group: NDArray[np.object_] | None  # (N,) str: what belongs together; None when nothing was said
+    classes: tuple[str, ...]
+    class_ids: NDArray[np.int64]  # (C,) the source's own
+    offsets: NDArray[np.int64]  # (N + 1,) picture i has annotations offsets[i]:offsets[i + 1]
+    class_id: NDArray[np.int64]  # (M,) 0…C-1
+    box_xyxy: NDArray[np.float32]  # (M, 4)
+    is_crowd: NDArray[np.bool_]  # (M,)
+    annotation_id: NDArray[np.int64]  # (M,) the source's own, or the row
+    line: NDArray[np.int64]  # (M,) line in the label file; 0 where lines mean nothing
+    segments: Segments  # (M,)
+    kinds: frozenset[str]  # 'label', 'box', 'polygon', 'rle'
+    format: str = ""
+    findings: tuple[Finding, ...] = field(default=(), compare=False)  # what the reader could not use
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @cached_property
+    def image_row(self) -> NDArray[np.int64]:
+        """(M,) the picture of each annotation."""
+        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
+    @property
+    def multi_label(self) -> bool:
+        """Has some picture more than one class?"""
+        return len(np.unique(self.picture_class[:, 0])) < len(self.picture_class)
+
+    @cached_property
+    def picture_class(self) -> NDArray[np.int64]:
+        """(K, 2) the distinct pairs of picture and class."""
+        pairs = np.stack([self.image_row, self.class_id], axis=1)
+        return np.unique(pairs, axis=0) if len(pairs) else pairs.reshape(0, 2)
+
+    def path(self, row: int) -> str:
+        """Where the picture lies: a local path or a URL."""
+        return locate(self.root, self.paths[row])
+
+    def name(self, row: int) -> str:
+        """The picture's name for people: its path as the labels give it."""
+        return str(self.paths[row])
+
+    def where(self, annotation: int) -> str:
+        """Names an annotation for a message: file and line, or file and id, or the picture."""
+        if self.line[annotation]:
+            return f"{self.source}:{int(self.line[annotation])}"
+        if self.format == "folders":
+            return self.name(int(self.image_row[annotation]))
+        return f"{self.source}: annotation {int(self.annotation_id[annotation])}"
+
+    def annotations(self, row: int) -> Annotations:
+        """The labels of one picture; outlines are decoded here. Raises DataError for an outline that is malformed."""
+        start, stop = int(self.offsets[row]), int(self.offsets[row + 1])
+        part = slice(start, stop)
+        has_outlines = bool((self.segments.stop_M[part] > self.segments.start_M[part]).any())
+        outlines: tuple[Any, ...] = tuple(self.segments[m] for m in range(start, stop)) if has_outlines else ()
+        return Annotations(self.class_id[part], self.box_xyxy[part], self.is_crowd[part], outlines)
+
+    def counts(self) -> NDArray[np.int64]:
+        """(C,) annotations of each class."""
+        return np.bincount(self.class_id, minlength=len(self.classes))
+
+    def picture_counts(self) -> NDArray[np.int64]:
+        """(C,) pictures that show each class."""
+        return np.bincount(self.picture_class[:, 1], minlength=len(self.classes))
+
+    def subset(self, rows: Sequence[int] | NDArray[Any]) -> Index:
+        """Those pictures with their annotations, in that order. A boolean mask works too. Findings stay behind."""
+        wanted = np.asarray(rows)
+        wanted = np.flatnonzero(wanted) if wanted.dtype == np.bool_ else wanted.astype(np.int64)
+        lengths = np.diff(self.offsets)[wanted]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        picked = np.repeat(self.offsets[wanted] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return replace(
+            self._keep(picked),
+            paths=self.paths[wanted],
+            size_hw=self.size_hw[wanted],
+            image_id=self.image_id[wanted],
+            group=None if self.group is None else self.group[wanted],
+            offsets=offsets,
+            findings=(),
+        )
+
+    def keep_annotations(self, keep_M: NDArray[np.bool_]) -> Index:
+        """The same pictures with only the annotations where `keep_M` is true."""
+        kept = np.concatenate([[0], np.cumsum(keep_M)])[self.offsets]
+        return replace(self._keep(np.flatnonzero(keep_M)), offsets=kept.astype(np.int64))
+
+    def _keep(self, picked: NDArray[np.int64]) -> Index:
+        segments = self.segments.take(picked)
+        box_xyxy = self.box_xyxy[picked]
+        return replace(
+            self,
+            class_id=self.class_id[picked],
+            box_xyxy=box_xyxy,
+            is_crowd=self.is_crowd[picked],
+            annotation_id=self.annotation_id[picked],
+            line=self.line[picked],
+            segments=segments,
+            kinds=kinds_of(box_xyxy, segments),
+        )
+
+    def with_classes(self, names: Sequence[str]) -> Index:
+        """The same labels with class ids in the order of `names`, matched by name; classes without labels may go.
+
+        Raises DataError when a class that has labels is not among `names`.
+        """
+        if tuple(names) == self.classes:
+            return self
+        new_id = {name: position for position, name in enumerate(names)}
+        table = np.array([new_id.get(name, UNKNOWN) for name in self.classes], np.int64)
+        used = self.counts() > 0
+        unknown = [self.classes[c] for c in np.flatnonzero(used & (table == UNKNOWN))]
+        if unknown:
+            raise DataError(*(unknown_class(self.source, name, names) for name in unknown))
+        own = {name: int(number) for name, number in zip(self.classes, self.class_ids)}
+        return replace(
+            self,
+            classes=tuple(names),
+            class_ids=_complete_ids([own.get(name) for name in names]),
+            class_id=table[self.class_id] if len(self.class_id) else self.class_id,
+        )
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of names, sizes, classes, groups and labels; the same wherever the folder lies."""
+        digest = hashlib.sha256()
+        for texts in (self.paths, self.classes, () if self.group is None else self.group):
+            digest.update("\0".join(map(str, texts)).encode("utf-8", "surrogatepass") + b"\1")
+        for column in (self.size_hw, self.offsets, self.class_id, self.box_xyxy, self.is_crowd):
+            digest.update(np.ascontiguousarray(column).astype(column.dtype.newbyteorder("<")).tobytes() + b"\1")
+        if self.segments.text:
+            digest.update(b"".join(self.segments.raw(m) for m in range(len(self.segments))))
+        return digest.hexdigest()
+
+
+def locate(root: str, path: str) -> str:
+    """A path of a label file as one that can be opened: absolute paths and URLs as they are, others under `root`."""
+    if "://" in path or path.startswith(("/", "\\")) or path[1:3] in (":\\", ":/"):
+        return path
+    return storage.join(root, path)
+
+
+def kinds_of(box_xyxy: NDArray[np.float32], segments: Segments) -> frozenset[str]:
+    """What the annotations are: mere labels, boxes, polygons, run-length masks."""
+    if not len(box_xyxy):
+        return frozenset()
+    boxed = ~np.isnan(box_xyxy[:, 0])
+    kinds = {"box"} if boxed.any() else set()
+    return frozenset(kinds | ({"label"} if not boxed.all() else set()) | segments.kinds())
+
+
+def unknown_class(where: str, name: str, known: Sequence[str]) -> Problem:
+    """The message for a class name that isn't known, with the closest one that is."""
+    close = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    listed = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
+    return Problem(
+        where,
+        f"unknown class '{name}'",
+        expected=f"{hint}(the classes are: {listed})",
+        fix="`espalier data remap` renames classes and `espalier data filter` leaves some out",
+    )
+
+
+def _complete_ids(own: Sequence[int | None]) -> NDArray[np.int64]:
+    """The source's class ids where there are any, fresh numbers after them elsewhere."""
+    fresh = max((number for number in own if number is not None), default=-1) + 1
+    ids = []
+    for number in own:
+        ids.append(fresh if number is None else number)
+        fresh += number is None
+    return np.array(ids, np.int64)
+
+
+def assemble(
+    *,
+    root: str,
+    source: str,
+    format: str,  # noqa: A002  (the spec's word)
+    paths: Sequence[str],
+    classes: Sequence[str],
+    image_row: NDArray[np.int64],
+    class_id: NDArray[np.int64],
+    class_ids: NDArray[np.int64] | None = None,
+    box_xyxy: NDArray[np.float32] | None = None,
+    is_crowd: NDArray[np.bool_] | None = None,
+    annotation_id: NDArray[np.int64] | None = None,
+    line: NDArray[np.int64] | None = None,
+    segments: Segments | None = None,
+    size_hw: NDArray[np.int32] | None = None,
+    image_id: NDArray[np.int64] | None = None,
+    group: Sequence[str] | None = None,
+    findings: Sequence[Finding] = (),
+) -> Index:
+    """An Index from annotations in any order; `image_row` (M,) names the picture of each."""
+    n, m = len(paths), len(image_row)
+    order = np.argsort(image_row, kind="stable")
+    if np.array_equal(order, np.arange(m)):
+        order = np.arange(m)
+    boxes = np.full((m, 4), np.nan, np.float32) if box_xyxy is None else box_xyxy[order].astype(np.float32, copy=False)
+    outlines = Segments.empty(m) if segments is None else segments.take(order)
+    return Index(
+        root=root,
+        source=source,
+        paths=_objects(paths),
+        size_hw=np.full((n, 2), UNKNOWN, np.int32) if size_hw is None else size_hw,
+        image_id=np.arange(n) if image_id is None else image_id,
+        group=None if group is None else _objects(group),
+        classes=tuple(classes),
+        class_ids=np.arange(len(classes)) if class_ids is None else class_ids,
+        offsets=np.searchsorted(image_row[order], np.arange(n + 1)).astype(np.int64),
+        class_id=class_id[order],
+        box_xyxy=boxes,
+        is_crowd=np.zeros(m, np.bool_) if is_crowd is None else is_crowd[order],
+        annotation_id=np.arange(m) if annotation_id is None else annotation_id[order],
+        line=np.zeros(m, np.int64) if line is None else line[order],
+        segments=outlines,
+        kinds=kinds_of(boxes, outlines),
+        format=format,
+        findings=tuple(findings),
+    )
+
+
+def _objects(texts: Sequence[str]) -> NDArray[np.object_]:
+    column = np.empty(len(texts), np.object_)
+    column[:] = texts
+    return column
+
+
+def join(indexes: Sequence[Index], *, source: str) -> Index:
+    """All pictures of several indexes that have the same root and classes, one after the other."""
+    first = indexes[0]
+    shifts = np.cumsum([0, *(len(index) for index in indexes)])
+    groups = [g for index in indexes for g in (index.group if index.group is not None else [""] * len(index))]
+    return assemble(
+        root=first.root,
+        source=source,
+        format=first.format,
+        paths=[str(path) for index in indexes for path in index.paths],
+        classes=first.classes,
+        class_ids=first.class_ids,
+        image_row=np.concatenate([index.image_row + shift for index, shift in zip(indexes, shifts)]),
+        class_id=np.concatenate([index.class_id for index in indexes]),
+        box_xyxy=np.concatenate([index.box_xyxy for index in indexes]),
+        is_crowd=np.concatenate([index.is_crowd for index in indexes]),
+        segments=Segments.join([index.segments for index in indexes]),
+        size_hw=np.concatenate([index.size_hw for index in indexes]),
+        group=groups if any(index.group is not None for index in indexes) else None,
+        findings=[finding for index in indexes for finding in index.findings],
+    )

@@ -1,0 +1,61 @@
+"""The pictures of an index with their truth, read when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espalier.data.index import Index
+from espalier.tasks.base import ImageQuery, Sample, Task
+from espalier.vision.channels import Channels
+from espalier.vision.image import MAX_PIXELS, read_image
+
+
+@dataclass(frozen=True)
+class Samples:
+    """One tasks.base.Sample a picture of `index`; the file is read at each access. Raises ImageError, DataError."""
+
+    index: Index
+    task: Task
+    channels: Channels = "rgb"
+    max_pixels: int = MAX_PIXELS
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @overload
+    def __getitem__(self, row: int) -> Sample: ...
+    @overload
+    def __getitem__(self, row: slice) -> Samples: ...
+    def __getitem__(self, row: int | slice) -> Sample | Samples:
+        if isinstance(row, slice):
+            return self.subset(np.arange(len(self))[row])
+        if not -len(self) <= row < len(self):
+            raise IndexError(row)
+        return self.sample(row % len(self), self.image(row % len(self)))
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[row] for row in range(len(self)))
+
+    def image(self, row: int) -> NDArray[Any]:
+        """The picture (H, W, channels), uint8 or uint16, upright."""
+        return read_image(self.index.path(row), channels=self.channels, max_pixels=self.max_pixels)
+
+    def sample(self, row: int, image_HWC: NDArray[Any]) -> Sample:
+        """The sample around a picture that was read already."""
+        name, group = self.index.name(row), self.index.group
+        return self.task.sample(
+            ImageQuery(image_HWC, name),
+            self.index.annotations(row),
+            self.index.classes,
+            name=name,
+            group=name if group is None else str(group[row]),
+        )
+
+    def subset(self, rows: Sequence[int] | NDArray[Any]) -> Samples:
+        """Those pictures, in that order."""
+        return Samples(self.index.subset(rows), self.task, self.channels, self.max_pixels)

@@ -1,0 +1,126 @@
+"""The loader gives the same batches however it is entered and whoever makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from espalier.data.formats import read_index
+from espalier.data.loader import LoadedBatch, TrainingLoader
+from espalier.data.order import epoch_order
+from espalier.data.samples import Samples
+from espalier.errors import DataError, ImageError
+from espalier.spec.sections import AugmentSpec
+from espalier.tasks.base import get
+from espalier.vision.prepare import standard_prepare
+
+RANDOM = AugmentSpec(mixup=0.4, cutmix=0.4, vflip=0.5, rotate_deg=10, hue=0.1, blur=0.3, noise=0.3, erase=0.3)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("unequal")
+    rng = np.random.default_rng(0)
+    for name, count in (("many", 12), ("few", 3), ("one", 1)):
+        (root / name).mkdir()
+        for n in range(count):
+            Image.fromarray(rng.integers(0, 255, (20, 24, 3), dtype=np.uint8)).save(root / name / f"{n}.png")
+    return root
+
+
+def loader(folder: Path, *, augment: AugmentSpec | None = RANDOM, **how: object) -> TrainingLoader:
+    task = get("classification")
+    index = read_index(str(folder))
+    settings: dict[str, object] = {"batch_size": 4, "workers": 0, "seed": 7, "classes": index.classes, **how}
+    return TrainingLoader(Samples(index, task), task, standard_prepare((16, 16)), augment, **settings)  # type: ignore[arg-type]
+
+
+def same(a: Iterator[LoadedBatch], b: Iterator[LoadedBatch]) -> bool:
+    pairs = list(zip(list(a), list(b), strict=True))
+    return bool(pairs) and all(
+        x.names == y.names
+        and torch.equal(x.inputs["image"], y.inputs["image"])
+        and torch.equal(x.targets["class_C"], y.targets["class_C"])
+        for x, y in pairs
+    )
+
+
+def test_batches_do_not_depend_on_the_workers_nor_on_where_the_epoch_is_entered(folder: Path) -> None:
+    with loader(folder, workers=2) as two:
+        assert same(loader(folder).epoch(3), two.epoch(3))
+        assert same(iter(list(loader(folder).epoch(3))[2:]), two.epoch(3, start_batch=2))
+        assert not same(loader(folder).epoch(3), two.epoch(4))
+
+
+def test_an_epoch_left_early_does_not_spoil_the_next(folder: Path) -> None:
+    with loader(folder, workers=1) as one:
+        next(one.epoch(0))
+        assert same(one.epoch(1), loader(folder).epoch(1))
+
+
+def test_shapes_and_values(folder: Path) -> None:
+    batch = next(loader(folder, augment=None).epoch(0))
+    assert batch.inputs["image"].shape == (4, 3, 16, 16)
+    assert batch.inputs["image"].dtype == torch.float32
+    assert batch.targets["class_C"].sum(dim=1).tolist() == [1, 1, 1, 1]
+    assert 0 <= float(batch.inputs["image"].min()) < float(batch.inputs["image"].max()) <= 1
+
+
+def test_without_augmentation_a_picture_is_as_in_deployment(folder: Path) -> None:
+    part = loader(folder, augment=None)
+    batch = next(part.epoch(0))
+    index = read_index(str(folder))
+    samples = Samples(index, get("classification"))
+    rows = epoch_order(index, "uniform", seed=7, epoch=0)[:4]
+    deployed = [standard_prepare((16, 16))(samples[int(row)].query).arrays["image"] for row in rows]
+    np.testing.assert_array_equal(batch.inputs["image"].numpy(), np.stack(deployed))
+
+
+def test_every_picture_comes_once_an_epoch(folder: Path) -> None:
+    names = [name for batch in loader(folder, drop_last=False, batch_size=5).epoch(1) for name in batch.names]
+    assert len(names) == len(set(names)) == 16
+
+
+def test_a_set_smaller_than_a_batch_is_filled_up(folder: Path) -> None:
+    whole = loader(folder, batch_size=40)
+    (batch,) = whole.epoch(0)
+    assert whole.batches_per_epoch == 1
+    assert len(batch.names) == 40
+    assert len(set(batch.names)) == 16
+
+
+def test_devices_share_an_epoch(folder: Path) -> None:
+    parts = [loader(folder, rank=rank, world=2) for rank in (0, 1)]
+    assert [part.batches_per_epoch for part in parts] == [2, 2]
+    names = [name for part in parts for batch in part.epoch(0) for name in batch.names]
+    assert len(set(names)) == 16
+
+
+def test_balanced_sampling_gives_each_class_its_share(folder: Path) -> None:
+    index = read_index(str(folder))
+    order = epoch_order(index, "balanced", seed=1, epoch=0)
+    assert sorted(np.bincount(index.class_id[order]).tolist()) == [5, 5, 6]
+    assert len(set(order[index.class_id[order] == index.classes.index("few")].tolist())) == 3
+    assert not np.array_equal(order, epoch_order(index, "balanced", seed=1, epoch=1))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_picture_is_named(folder: Path, tmp_path: Path, workers: int) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "broken.png").write_bytes((folder / "one" / "0.png").read_bytes()[:200])
+    with loader(tmp_path, workers=workers, batch_size=1) as part, pytest.raises(ImageError, match=r"broken\.png"):
+        next(part.epoch(0))
+
+
+def test_an_empty_set_is_refused(folder: Path) -> None:
+    index = read_index(str(folder)).subset([])
+    task = get("classification")
+    with pytest.raises(DataError, match="no pictures"):
+        TrainingLoader(
+            Samples(index, task), task, standard_prepare((8, 8)), None, batch_size=1, workers=0, seed=0, classes=()
+        )
