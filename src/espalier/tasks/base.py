@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from espalier.blocks import Block, Figure
-from espalier.errors import InputError
+from espalier.errors import InputError, ModelError, Problem
 from espalier.vision.geometry import Geometry
 
 
@@ -32,10 +34,10 @@ Query = ImageQuery
 class Annotations:
     """The labels of one picture, n rows, as the data's Index holds them (source pixels; NaN boxes for mere labels)."""
 
-    class_id: NDArray[np.int64]           # (n,)
-    box_xyxy: NDArray[np.float32]         # (n, 4)
-    is_crowd: NDArray[np.bool_]           # (n,)
-    segments: Sequence[Any] = ()          # n items: polygons, RLE or None
+    class_id: NDArray[np.int64]  # (n,)
+    box_xyxy: NDArray[np.float32]  # (n, 4)
+    is_crowd: NDArray[np.bool_]  # (n,)
+    segments: Sequence[Any] = ()  # n items: polygons, RLE or None
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,8 @@ class Decoder(Protocol):
 
     def __call__(
         self,
-        outputs: Mapping[str, NDArray[Any]],       # batch first
-        geometries: Sequence[Geometry],            # one an item
+        outputs: Mapping[str, NDArray[Any]],  # batch first
+        geometries: Sequence[Geometry],  # one an item
         classes: Sequence[str],
         params: Mapping[str, Any],
     ) -> list[Any]: ...
@@ -76,13 +78,13 @@ class Metrics(Protocol):
 class Scores:
     """The result of an evaluation. `figures[main]` is the headline; `per_item` feeds paired comparisons."""
 
-    main: str                                      # key of the headline figure
+    main: str  # key of the headline figure
     higher_is_better: bool
     figures: Mapping[str, Figure]
-    n: int                                         # pictures
-    blocks: Sequence[Block] = ()                   # tables, matrices, curves for the report
-    per_item: Mapping[str, Any] = field(default_factory=dict)   # what the metric resamples, one row a picture
-    names: Sequence[str] = ()                      # the pictures, in the order of per_item
+    n: int  # pictures
+    blocks: Sequence[Block] = ()  # tables, matrices, curves for the report
+    per_item: Mapping[str, Any] = field(default_factory=dict)  # what the metric resamples, one row a picture
+    names: Sequence[str] = ()  # the pictures, in the order of per_item
 
     @property
     def value(self) -> float:
@@ -92,7 +94,10 @@ class Scores:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A picture worth showing: `rank` sorts within its `kind` ('worst', 'most confident'), larger first."""
+    """A picture worth showing: `rank` sorts within its `kind` ('worst', 'most confident'), larger first.
+
+    `index` is the picture's place among the predictions that were looked at.
+    """
 
     index: int
     kind: str
@@ -104,17 +109,19 @@ class Mistake:
 class Comparison:
     """Model B against model A on the same pictures, paired. `verdict`: better, worse or can't tell."""
 
-    figure: Figure                                 # B - A, with its 95 % interval
+    figure: Figure  # B - A of the headline figure, with its 95 % interval
     verdict: str
-    changed: Sequence[Mistake] = ()                # pictures that changed sides
+    changed: Sequence[Mistake] = ()  # pictures that changed sides; `index` counts in A's `names`
+    n: int = 0  # pictures both were scored on
+    others: Sequence[Figure] = ()  # B - A of the other figures
 
 
 class Task(Protocol):
     """A family of networks: how labels become samples and targets, and predictions become scores and pictures."""
 
     name: str
-    mixable: tuple[str, ...]      # target arrays that mixup and cutmix may blend linearly
-    ragged: tuple[str, ...]       # target arrays that stay a list in a batch
+    mixable: tuple[str, ...]  # target arrays that mixup and cutmix may blend linearly
+    ragged: tuple[str, ...]  # target arrays that stay a list in a batch
 
     def fits(self, kinds: frozenset[str]) -> int:
         """How well labels of these kinds ('label', 'box', 'polygon', 'rle', 'mask', …) suit the task; 0 not at all."""
@@ -124,6 +131,9 @@ class Task(Protocol):
 
     def targets(self, sample: Sample, geometry: Geometry, classes: Sequence[str]) -> dict[str, NDArray[Any]]:
         """What the loss needs, in the network's input pixels; arrays without a batch axis."""
+
+    def decoders(self) -> list[tuple[str, int]]:
+        """(name, version) of every decoder there is."""
 
     def decoder(self, name: str, version: int) -> Decoder:
         """The decoder of that name and version; raises ModelError that names what there is."""
@@ -160,6 +170,29 @@ def get(name: str) -> Task:
         raise InputError(f"there is no task '{name}'; the tasks are: {', '.join(names())}")
     task: Task = importlib.import_module(f"espalier.tasks.{name}").TASK
     return task
+
+
+def decoder_names(room: ModuleType) -> list[tuple[str, int]]:
+    """(name, version) of the decoders in a task's `decoders` package, found by their files `NAME_vVERSION.py`."""
+    found = (re.fullmatch(r"(.+)_v(\d+)", module.name) for module in pkgutil.iter_modules(room.__path__))
+    return sorted((match[1], int(match[2])) for match in found if match)
+
+
+def find_decoder(room: ModuleType, name: str, version: int) -> Decoder:
+    """The `DECODER` of the file `NAME_vVERSION.py`; raises ModelError that names those there are."""
+    there = decoder_names(room)
+    if (name, version) not in there:
+        known = ", ".join(f"{n} version {v}" for n, v in there)
+        raise ModelError(
+            Problem(
+                "",
+                f"there is no decoder '{name}' version {version}",
+                f"this Espalier knows: {known}",
+                "a newer Espalier may have made the model: update this one",
+            )
+        )
+    decoder: Decoder = importlib.import_module(f"{room.__name__}.{name}_v{version}").DECODER
+    return decoder
 
 
 def best_for(kinds: Iterable[str]) -> str | None:

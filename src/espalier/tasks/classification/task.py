@@ -1,0 +1,80 @@
+"""The task's object: what the rest of the house calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espalier.tasks import base
+from espalier.tasks.base import Annotations, Comparison, Decoder, Mistake, Sample, Scores
+from espalier.tasks.classification import compare, decoders, draw
+from espalier.tasks.classification import prediction as said
+from espalier.tasks.classification.metrics import ClassificationMetrics
+from espalier.tasks.classification.mistakes import mistakes
+from espalier.tasks.classification.prediction import Classification
+from espalier.tasks.classification.sample import class_vector, target
+from espalier.vision.geometry import Geometry
+
+OBJECT_KINDS = frozenset({"box", "polygon", "rle", "mask"})
+
+
+class ClassificationTask:
+    """One label a picture, or several: the network's decoder says which."""
+
+    name = "classification"
+    mixable = ("class_C",)
+    ragged: tuple[str, ...] = ()
+
+    def fits(self, kinds: frozenset[str]) -> int:
+        """10 for labels of whole pictures; 1 for objects: which of their classes are in the picture?"""
+        if kinds & OBJECT_KINDS:
+            return 1
+        return 10 if "label" in kinds else 0
+
+    def sample(self, query: Any, annotations: Annotations, classes: Sequence[str], *, name: str, group: str) -> Sample:
+        """The labels as a ClassificationTarget. Raises DataError for an id that has no class."""
+        return Sample(query, target(annotations, classes, name), name, group)
+
+    def targets(self, sample: Sample, geometry: Geometry, classes: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """`class_C`: 1 at each of the picture's classes."""
+        return {"class_C": class_vector(sample.target, len(classes))}
+
+    def decoders(self) -> list[tuple[str, int]]:
+        """softmax, sigmoid."""
+        return base.decoder_names(decoders)
+
+    def decoder(self, name: str, version: int) -> Decoder:
+        """The decoder of that name and version; raises ModelError that names what there is."""
+        return base.find_decoder(decoders, name, version)
+
+    def metrics(self, classes: Sequence[str]) -> ClassificationMetrics:
+        """A fresh collector."""
+        return ClassificationMetrics(classes)
+
+    def compare(self, a: Scores, b: Scores, *, bootstrap: int, seed: int) -> Comparison:
+        """B against A, paired over the pictures of both."""
+        return compare.compare(a, b, bootstrap=bootstrap, seed=seed)
+
+    def mistakes(
+        self, predictions: Sequence[Classification], samples: Sequence[Sample], classes: Sequence[str]
+    ) -> list[Mistake]:
+        """'most confident': wrong answers, surest first; 'worst': the truth got the lowest score."""
+        return mistakes(predictions, samples, classes)
+
+    def draw(self, image_HWC: NDArray[Any], prediction: Classification, classes: Sequence[str]) -> NDArray[np.uint8]:
+        """The picture, RGB uint8, with the answer below it."""
+        return draw.draw(image_HWC, prediction, classes)
+
+    def row(self, prediction: Classification, classes: Sequence[str]) -> dict[str, Any]:
+        """A flat record for CSV."""
+        return said.row(prediction, classes)
+
+    def to_json(self, prediction: Classification, classes: Sequence[str]) -> dict[str, Any]:
+        """The answer and every class's score."""
+        return said.to_json(prediction, classes)
+
+
+TASK = ClassificationTask()
