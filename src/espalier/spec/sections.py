@@ -5,13 +5,20 @@ A section per action is named like its verb. What a network alone needs is in it
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import field_validator
+from pydantic_core import PydanticCustomError
 
 from espalier.spec.fields import Auto, Model, Tunable, knob
 
 SPEC_VERSION = 1
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
+
+_FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 
 class BackboneSpec(Model):
@@ -50,9 +57,22 @@ class InputSpec(Model):
     mean: tuple[float, ...] | Auto = knob("auto", "Mean of each channel after scaling to 0-1")
     std: tuple[float, ...] | Auto = knob("auto", "Standard deviation of each channel after scaling to 0-1", gt=0)
 
+    @field_validator("value_range")
+    @classmethod
+    def _is_a_range(cls, value: tuple[float, float] | str) -> tuple[float, float] | str:
+        if isinstance(value, tuple) and value[0] >= value[1]:
+            raise PydanticCustomError("espalier.order", "the first value must be smaller than the second")
+        return value
+
 
 class NetworkSpec(Model):
-    """What every network has; a network's own knobs are fields of its subclass."""
+    """What every network has; a network's own knobs are fields of its subclass.
+
+    `rules` says how `resolve` fills the subclass's own `auto` fields (dotted from `network`), or replaces a common rule
+    (by its full name, e.g. train.epochs): see `spec.rules`.
+    """
+
+    rules: ClassVar[Mapping[str, Any]] = {}
 
     name: str = knob("", "The network's name")
     preset: str | None = knob(None, "A named set of values to start from; what the spec itself says wins")
@@ -66,7 +86,7 @@ class DataSpec(Model):
     train: str | None = knob(None, "Training set: a folder, file, zip or URL (s3://, gs://, az://)")
     val: str | None = knob(None, "Validation set; without one a grouped part of the training set is held out")
     test: str | None = knob(None, "Test set, used by evaluate alone")
-    images: str | None = knob(None, "Folder that the paths in a label file are relative to; None is the file's own")
+    images: str | None = knob(None, "Folder that the paths in a label file are relative to; null is the file's own")
     format: str = knob("auto", "The data format by name, or auto")
     classes: tuple[str, ...] | Auto = knob("auto", "Class names in the order of their ids; auto takes the data's")
     group: str | None = knob(
@@ -103,6 +123,13 @@ class AugmentSpec(Model):
     mixup: float = knob(0.0, "mixup's alpha; 0 switches it off", ge=0, le=5, tunable=Tunable(0, 0.8))
     cutmix: float = knob(0.0, "cutmix's alpha; 0 switches it off", ge=0, le=5, tunable=Tunable(0, 1))
     off_last_epochs: int = knob(0, "mixup and cutmix rest in the last epochs", unit="epochs", ge=0)
+
+    @field_validator("scale", "ratio")
+    @classmethod
+    def _is_ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] > value[1]:
+            raise PydanticCustomError("espalier.order", "the first value must not be larger than the second")
+        return value
 
 
 class TrainSpec(Model):
@@ -257,8 +284,8 @@ class FitSpec(Model):
 class Spec(Model):
     """One experiment. `network` is None for actions that only use a finished model."""
 
-    spec_version: int = knob(SPEC_VERSION, "Version of this file's format")
-    name: str = knob("run", "Name of the run's folder")
+    spec_version: int = knob(SPEC_VERSION, "Version of this file's format", ge=1, le=SPEC_VERSION)
+    name: str = knob("run", "Name of the run's folder: letters, digits, dots, dashes")
     seed: int = knob(0, "Seed of everything that is drawn", ge=0, le=2**32 - 1)
     licences: Literal["any", "commercial"] = knob(
         "any", "commercial refuses weights and networks that may not be used commercially", flag="--licences"
@@ -273,3 +300,12 @@ class Spec(Model):
     export: ExportSpec = knob(None, "The bundle", factory=ExportSpec)
     verify: VerifySpec = knob(None, "The proof", factory=VerifySpec)
     report: ReportSpec = knob(None, "The page", factory=ReportSpec)
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_folder_name(cls, value: str) -> str:
+        if not _FOLDER_NAME.match(value):
+            raise PydanticCustomError(
+                "espalier.name", "the name becomes a folder: letters, digits, dots, dashes, at most 64"
+            )
+        return value
