@@ -1,0 +1,94 @@
+"""Fields that a user set and that have no effect on the chosen path, so that `resolve` can say so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from espalier.spec.sections import InputSpec, Spec
+
+
+@dataclass(frozen=True)
+class Idle:
+    """`field` does nothing where `when` holds (of the resolved spec), for the reason `because`."""
+
+    field: str
+    when: Callable[[Spec], bool]
+    because: str
+
+
+def _mixes(spec: Spec) -> bool:
+    return spec.train.augment.mixup > 0 or spec.train.augment.cutmix > 0
+
+
+def _input(spec: Spec) -> InputSpec:
+    return spec.network.input if spec.network else InputSpec()
+
+
+def _epochs(spec: Spec) -> float:
+    return spec.train.epochs if isinstance(spec.train.epochs, int) else float("inf")
+
+
+def _colourless(spec: Spec) -> bool:
+    return _input(spec).channels in ("grey", "bands")
+
+
+IDLE: tuple[Idle, ...] = (
+    Idle("train.step_epochs", lambda s: s.train.schedule != "step", "train.schedule is not step"),
+    Idle("train.step_factor", lambda s: s.train.schedule != "step", "train.schedule is not step"),
+    Idle("train.poly_power", lambda s: s.train.schedule != "poly", "train.schedule is not poly"),
+    Idle(
+        "train.final_lr_ratio",
+        lambda s: s.train.schedule not in ("cosine", "poly"),
+        "only the schedules cosine and poly use it",
+    ),
+    Idle("train.strategy", lambda s: s.train.devices == 1, "there is one device"),
+    Idle("train.patience_epochs", lambda s: s.train.patience_epochs >= _epochs(s), "training ends before"),
+    Idle(
+        "train.backbone_lr_ratio",
+        lambda s: any(prefix.rstrip(".") == "backbone" for prefix in s.train.freeze),
+        "the backbone is frozen",
+    ),
+    Idle("train.augment.ratio", lambda s: s.train.augment.scale == (1.0, 1.0), "train.augment.scale is [1, 1]"),
+    Idle("train.augment.off_last_epochs", lambda s: not _mixes(s), "neither mixup nor cutmix is on"),
+    Idle("train.augment.saturation", _colourless, "the pictures are not in colour"),
+    Idle("train.augment.hue", _colourless, "the pictures are not in colour"),
+    Idle("data.val_fraction", lambda s: s.data.val is not None, "data.val is given"),
+    Idle(
+        "network.backbone.download",
+        lambda s: s.network is not None and s.network.backbone.weights == "none",
+        "network.backbone.weights is none",
+    ),
+    Idle(
+        "network.input.crop_fraction", lambda s: _input(s).fit != "centre_crop", "network.input.fit is not centre_crop"
+    ),
+)
+
+
+def idle_fields(asked: Spec, resolved: Spec) -> list[tuple[str, Any, str]]:
+    """(field, value, reason) of every field whose value is not its default and has no effect."""
+    found = []
+    for idle in IDLE:
+        value = value_at(asked, idle.field)
+        if value not in (default_at(asked, idle.field), "auto") and idle.when(resolved):
+            found.append((idle.field, value, idle.because))
+    if resolved.train.schedule == "step" and not resolved.train.step_epochs:
+        found.append(("train.schedule", "step", "train.step_epochs is empty, so the rate never falls"))
+    if 0 < _epochs(resolved) <= resolved.train.warmup_epochs:
+        found.append(("train.warmup_epochs", resolved.train.warmup_epochs, "the warm-up lasts to the end of training"))
+    return found
+
+
+def value_at(spec: Any, path: str) -> Any:
+    """The value of a dotted field; None below a section that is None."""
+    for name in path.split("."):
+        spec = getattr(spec, name, None)
+    return spec
+
+
+def default_at(spec: Any, path: str) -> Any:
+    """The default of a dotted field."""
+    parent, _, name = path.rpartition(".")
+    section = value_at(spec, parent) if parent else spec
+    return None if section is None else type(section).model_fields[name].get_default(call_default_factory=True)

@@ -1,0 +1,232 @@
+"""How each `auto` is filled: one rule a field, in the order in which they build on each other.
+
+A rule is fn(spec, facts) → (value, reason). It sees the values that the rules before it chose.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from espalier.spec.facts import Facts
+from espalier.spec.sections import InputSpec, Spec
+
+Rule = Callable[[Spec, Facts], tuple[Any, str]]
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+_CHANNEL_BANDS: Mapping[str, int] = {"rgb": 3, "grey": 1, "rgba": 4}
+
+
+def device(spec: Spec, facts: Facts) -> tuple[str, str]:
+    """The best device at hand."""
+    machine = facts.hardware
+    return machine.device, "no accelerator found" if machine.device == "cpu" else f"found {machine.name}"
+
+
+def devices(spec: Spec, facts: Facts) -> tuple[int, str]:
+    """torchrun's world size, else one: this process starts no others."""
+    machine = facts.hardware
+    if machine.world_size is not None:
+        return machine.world_size, "the world size that torchrun set"
+    if machine.devices > 1 and spec.train.device == machine.device:
+        return 1, f"this machine has {machine.devices}; start with torchrun to use them together"
+    return 1, "one process, one device"
+
+
+def strategy(spec: Spec, facts: Facts) -> tuple[str, str]:
+    """Copies on each device while weights, gradients and optimiser state fit one device; sharded beyond."""
+    if spec.train.devices == 1:
+        return "single", "one device"
+    state_mb = _params(facts) * 16 / 2**20  # fp32 weights and gradients, and the two moments of Adam
+    if 0 < facts.hardware.memory_mb < 2 * state_mb:
+        return "fsdp", f"weights and optimiser state of {state_mb:.0f} MB are too much for each device"
+    return "ddp", "the model fits each device"
+
+
+def precision(spec: Spec, facts: Facts) -> tuple[str, str]:
+    """bf16 where it is fast, else fp16 on CUDA, else fp32."""
+    if spec.train.device != "cuda":
+        return "fp32", f"the {spec.train.device} path is exact and no slower in fp32"
+    if facts.hardware.bf16:
+        return "bf16", f"{facts.hardware.name} computes in bf16 at speed"
+    return "fp16", f"{facts.hardware.name} has no fast bf16"
+
+
+def size_hw(spec: Spec, facts: Facts) -> tuple[tuple[int, int], str]:
+    """The size that the backbone's weights were measured at."""
+    if facts.backbone is None:
+        return (224, 224), "the common size; the backbone names none"
+    return _pair(facts.backbone.size_hw), _measured(facts)
+
+
+def fit(spec: Spec, facts: Facts) -> tuple[str, str]:
+    """As the backbone's weights were measured."""
+    return (facts.backbone.fit, _measured(facts)) if facts.backbone else ("centre_crop", "the common rule")
+
+
+def resample(spec: Spec, facts: Facts) -> tuple[str, str]:
+    """As the backbone's weights were measured."""
+    return (facts.backbone.resample, _measured(facts)) if facts.backbone else ("pillow_bilinear", "the common rule")
+
+
+def crop_fraction(spec: Spec, facts: Facts) -> tuple[float, str]:
+    """As the backbone's weights were measured; all of the picture where nothing is cropped."""
+    if _input(spec).fit != "centre_crop":
+        return 1.0, f"{_input(spec).fit} crops nothing"
+    return (facts.backbone.crop_fraction, _measured(facts)) if facts.backbone else (0.875, "the common rule")
+
+
+def channels(spec: Spec, facts: Facts) -> tuple[str, str]:
+    """RGB, which weights are made for, unless the pictures have more bands than colour."""
+    asked = _input(spec).bands
+    bands = facts.bands if asked == "auto" else asked
+    if bands > 4:
+        return "bands", f"the pictures have {bands} bands"
+    if asked != "auto":
+        return {1: "grey", 4: "rgba"}.get(bands, "rgb" if bands == 3 else "bands"), f"network.input.bands is {bands}"
+    return "rgb", "grey pictures repeat their one band" if bands == 1 else "what the weights were trained on"
+
+
+def bands(spec: Spec, facts: Facts) -> tuple[int, str]:
+    """The number that belongs to the channels."""
+    name = _input(spec).channels
+    return (
+        (_CHANNEL_BANDS[name], f"{name} has as many") if name in _CHANNEL_BANDS else (facts.bands, "the pictures' own")
+    )
+
+
+def value_range(spec: Spec, facts: Facts) -> tuple[tuple[float, float], str]:
+    """The full range of the pictures' bit depth."""
+    return (0.0, float(2**facts.bits - 1)), f"the pictures have {facts.bits} bits a value"
+
+
+def mean(spec: Spec, facts: Facts) -> tuple[tuple[float, ...], str]:
+    """The weights' own; their average for each band when the number of bands differs."""
+    return _statistics(spec, facts, facts.backbone.mean if facts.backbone else _IMAGENET_MEAN)
+
+
+def std(spec: Spec, facts: Facts) -> tuple[tuple[float, ...], str]:
+    """The weights' own; their average for each band when the number of bands differs."""
+    return _statistics(spec, facts, facts.backbone.std if facts.backbone else _IMAGENET_STD)
+
+
+def classes(spec: Spec, facts: Facts) -> tuple[tuple[str, ...], str]:
+    """The data's."""
+    return facts.classes, f"{len(facts.classes)} found in the data"
+
+
+def data_format(spec: Spec, facts: Facts) -> tuple[str, str]:
+    """What was detected."""
+    return facts.data_format, "what the files look like"
+
+
+def batch_size(spec: Spec, facts: Facts) -> tuple[int, str]:
+    """The largest power of two that fits the device, leaves steps in an epoch, and is not too large to learn from."""
+    wanted, reason = (
+        (32, "the usual on a cpu") if spec.train.device == "cpu" else (64, "enough to keep the device busy")
+    )
+    if facts.batch_fits is not None and facts.batch_fits < wanted:
+        gigabytes = facts.hardware.memory_mb / 1024
+        wanted, reason = facts.batch_fits, "largest that fits" + (f" {gigabytes:.0f} GB" if gigabytes else "")
+    few = facts.n_train // (4 * _devices(spec) * spec.train.accumulate)
+    if facts.n_train > 0 and few < wanted:
+        wanted, reason = max(few, min(4, facts.n_train)), f"at least four steps in an epoch of {facts.n_train} pictures"
+    return 2 ** int(math.log2(max(wanted, 1))), reason
+
+
+def workers(spec: Spec, facts: Facts) -> tuple[int, str]:
+    """A process for each spare core; none for so few pictures that starting them takes longer than reading."""
+    cores = max(1, facts.hardware.cpus // _devices(spec))
+    if 0 < facts.n_train < 64:
+        return 0, f"{facts.n_train} pictures are read faster than processes start"
+    most = 4 if spec.train.device == "cpu" else 12
+    return min(cores - 1, most), f"{cores} cores" + (" for each device" if _devices(spec) > 1 else "")
+
+
+def epochs(spec: Spec, facts: Facts) -> tuple[int, str]:
+    """Enough passes to see some 20,000 pictures (80,000 from scratch), neither too few nor endlessly many."""
+    if facts.n_train == 0:
+        return 20, "the usual; the number of pictures is not known"
+    seen, least, most = (20_000, 5, 40) if facts.pretrained else (80_000, 30, 200)
+    start = "from pretrained weights" if facts.pretrained else "from scratch"
+    return min(max(round(seen / facts.n_train), least), most), f"{facts.n_train} pictures {start}"
+
+
+def lr(spec: Spec, facts: Facts) -> tuple[float, str]:
+    """The optimiser's usual rate, less for large backbones, scaled to the pictures in a step."""
+    train = spec.train
+    base, at_batch, scaling = {"sgd": (0.05, 64, 1.0), "lion": (1e-4, 64, 0.5)}.get(train.optimizer, (1e-3, 64, 0.5))
+    size = 1.0 if _params(facts) <= 30e6 else 0.5 if _params(facts) <= 100e6 else 0.2
+    pictures = _batch(spec) * train.accumulate * _devices(spec)
+    value = float(f"{base * size * (pictures / at_batch) ** scaling:.3g}")
+    backbone = f", {_params(facts) / 1e6:.0f} M parameters in the backbone" if facts.backbone else ""
+    return value, f"{train.optimizer}, {pictures} pictures a step{backbone}"
+
+
+def monitor(spec: Spec, facts: Facts) -> tuple[str, str]:
+    """The task's headline figure."""
+    return facts.monitor, "the task's headline figure"
+
+
+RULES: Mapping[str, Rule] = {
+    "train.device": device,
+    "train.devices": devices,
+    "train.strategy": strategy,
+    "train.precision": precision,
+    "data.format": data_format,
+    "data.classes": classes,
+    "network.input.size_hw": size_hw,
+    "network.input.fit": fit,
+    "network.input.resample": resample,
+    "network.input.crop_fraction": crop_fraction,
+    "network.input.channels": channels,
+    "network.input.bands": bands,
+    "network.input.value_range": value_range,
+    "network.input.mean": mean,
+    "network.input.std": std,
+    "train.batch_size": batch_size,
+    "train.workers": workers,
+    "train.epochs": epochs,
+    "train.lr": lr,
+    "train.monitor": monitor,
+}
+
+UNKNOWN: Mapping[str, Callable[[Facts], bool]] = {
+    "data.format": lambda facts: not facts.data_format,
+    "data.classes": lambda facts: not facts.classes,
+    "train.monitor": lambda facts: not facts.monitor,
+}
+"""Fields that stay `auto` while the fact they need is not known (a spec is resolved before the data is read, too)."""
+
+
+def _input(spec: Spec) -> InputSpec:
+    return spec.network.input if spec.network else InputSpec()
+
+
+def _params(facts: Facts) -> int:
+    return facts.backbone.params if facts.backbone else 0
+
+
+def _devices(spec: Spec) -> int:
+    return spec.train.devices if isinstance(spec.train.devices, int) else 1
+
+
+def _batch(spec: Spec) -> int:
+    return spec.train.batch_size if isinstance(spec.train.batch_size, int) else 1
+
+
+def _pair(size: tuple[int, int]) -> tuple[int, int]:
+    return int(size[0]), int(size[1])
+
+
+def _measured(facts: Facts) -> str:
+    return f"what {facts.backbone.name} was measured with" if facts.backbone else "the common rule"
+
+
+def _statistics(spec: Spec, facts: Facts, values: tuple[float, ...]) -> tuple[tuple[float, ...], str]:
+    count = _input(spec).bands
+    if count == "auto" or count == len(values):
+        return tuple(values), _measured(facts)
+    return (sum(values) / len(values),) * count, f"the average of the weights' own, for each of {count} bands"
