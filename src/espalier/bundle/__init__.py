@@ -1,0 +1,1 @@
+"""The deployable model: read, write and verify its format. Needs no PyTorch."""

@@ -1,0 +1,1 @@
+"""The backends, a file each."""

@@ -1,0 +1,167 @@
+"""The proof that a bundle on this machine still says what it said where it was exported.
+
+Three parts are checked apart, so that a failure names its culprit: prepare (pictures → inputs), the graph (inputs → raw
+outputs) and decode (raw outputs → predictions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espalier.blocks import Table
+from espalier.bundle.compare import Arrays, Match, errors, json_difference, merge
+from espalier.bundle.golden import GoldenSet
+from espalier.bundle.manifest import Manifest
+from espalier.errors import ParityError, Problem
+from espalier.tasks.base import Decoder, ImageQuery, Task
+from espalier.vision.geometry import Geometry
+from espalier.vision.prepare import Prepare
+
+PREPARE_TOLERANCE = 0.01
+"""Of the largest input: about one step of 8 bits after normalising. Other builds of the resizers round otherwise."""
+
+DECODE_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Check:
+    """One part of the proof: the largest error found, and what is allowed."""
+
+    part: str
+    error: float
+    tolerance: float
+    note: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Within the tolerance? (NaN is not.)"""
+        return bool(self.error <= self.tolerance)
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """All checks of a bundle on this machine."""
+
+    checks: tuple[Check, ...]
+    batches: tuple[int, ...]
+    count: int
+
+    @property
+    def passed(self) -> bool:
+        """Did every check pass?"""
+        return all(check.passed for check in self.checks)
+
+    def raise_if_failed(self, where: str) -> None:
+        """Raises ParityError that names every failed check."""
+        failed = [check for check in self.checks if not check.passed]
+        if failed:
+            raise ParityError(*(_problem(where, check) for check in failed))
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as JSON data."""
+        rows = [
+            {"part": c.part, "error": _finite(c.error), "tolerance": c.tolerance, "passed": c.passed, "note": c.note}
+            for c in self.checks
+        ]
+        return {"passed": self.passed, "count": self.count, "batches": list(self.batches), "checks": rows}
+
+    def block(self) -> Table:
+        """The report as a table for the page."""
+        rows = [
+            (c.part, f"{c.error:.2g}", f"{c.tolerance:.2g}", "passed" if c.passed else "FAILED", c.note)
+            for c in self.checks
+        ]
+        batches = ", ".join(map(str, self.batches))
+        note = f"{self.count} golden inputs in batches of {batches}; errors are max|a-b| over max|a|"
+        return Table("Verified against golden outputs", ("part", "error", "allowed", "result", "note"), rows, note)
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What turns golden queries into inputs and golden outputs into predictions, as this machine does it."""
+
+    task: Task
+    prepare: Prepare
+    decoder: Decoder
+    manifest: Manifest
+
+
+def verify(
+    golden: GoldenSet,
+    run: Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]],
+    *,
+    questions: Questions,
+    tolerance: float,
+    match: Match | None = None,
+) -> VerifyReport:
+    """The three checks. The graph is run on all golden inputs at once and again one by one."""
+    batches = tuple(sorted({1, golden.count}))
+    worst: dict[str, float] = {}
+    for size in batches:
+        worst = merge(worst, errors_in_batches(golden, run, size, match))
+    prepared, geometries = _prepare_check(golden, questions)
+    graph = (Check(f"graph: {name}", error, tolerance) for name, error in worst.items())
+    return VerifyReport((prepared, *graph, _decode_check(golden, questions, geometries)), batches, golden.count)
+
+
+def errors_in_batches(
+    golden: GoldenSet,
+    run: Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]],
+    size: int,
+    match: Match | None,
+) -> dict[str, float]:
+    """The largest error of each output when the golden inputs are run `size` at a time."""
+    worst: dict[str, float] = {}
+    for chosen in slices(golden.count, size):
+        expected: Arrays = {name: array[chosen] for name, array in golden.outputs.items()}
+        found: Arrays = run(golden.rows(chosen))
+        worst = merge(worst, errors(expected, match(expected, found) if match else found))
+    return worst
+
+
+def slices(count: int, size: int) -> Iterator[slice]:
+    """0…count in steps of `size`; the last one may be shorter."""
+    yield from (slice(start, min(start + size, count)) for start in range(0, count, size))
+
+
+def golden_query(task: Task, arrays: Mapping[str, NDArray[Any]]) -> Any:
+    """The query with these arrays, of the task's own class where it has one."""
+    query: Callable[..., Any] = getattr(task, "query", ImageQuery)
+    return query(**arrays)
+
+
+def _prepare_check(golden: GoldenSet, questions: Questions) -> tuple[Check, list[Geometry]]:
+    worst: dict[str, float] = {}
+    geometries: list[Geometry] = []
+    for i, arrays in enumerate(golden.queries):
+        prepared = questions.prepare(golden_query(questions.task, arrays))
+        geometries.append(prepared.geometry)
+        worst = merge(worst, errors({name: array[i] for name, array in golden.inputs.items()}, prepared.arrays))
+    return Check("prepare", max(worst.values()), PREPARE_TOLERANCE, "pictures to the graph's inputs"), geometries
+
+
+def _decode_check(golden: GoldenSet, questions: Questions, geometries: list[Geometry]) -> Check:
+    manifest = questions.manifest
+    decoded = questions.decoder(golden.outputs, geometries, manifest.classes, manifest.decode.params)
+    found = [questions.task.to_json(prediction, manifest.classes) for prediction in decoded]
+    difference = json_difference(list(golden.predictions), found, tolerance=DECODE_TOLERANCE)
+    error, note = (0.0, "raw outputs to predictions") if difference is None else (np.inf, str(difference))
+    return Check("decode", float(error), DECODE_TOLERANCE, note)
+
+
+def _problem(where: str, check: Check) -> Problem:
+    return Problem(
+        where,
+        f"{check.part}: the error is {check.error:.3g}{'; ' + check.note if check.note else ''}",
+        f"at most {check.tolerance:.3g} against the golden set",
+        "don't use this copy here: copy it again, or install the versions named in its README",
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None

@@ -1,0 +1,101 @@
+"""`espalier.load(bundle)`: a bundle ready to be asked, without PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from espalier.bundle.bundle import Bundle
+from espalier.bundle.manifest import Artifact
+from espalier.errors import ModelError, Problem
+from espalier.runtime.backend import Backend
+from espalier.runtime.predictor import Predictor
+from espalier.runtime.sources import PictureSource, expand
+from espalier.tasks.base import ImageQuery, Task
+from espalier.vision.image import MAX_PIXELS, Source
+
+
+class LoadedModel:
+    """A bundle and the predictor that runs it."""
+
+    def __init__(self, bundle: Bundle, predictor: Predictor) -> None:
+        self.bundle = bundle
+        self.predictor = predictor
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of their ids."""
+        return self.bundle.manifest.classes
+
+    @property
+    def task(self) -> Task:
+        """What the model does."""
+        return self.bundle.task
+
+    def predict(
+        self,
+        images: Source | Iterable[Source],
+        *,
+        recursive: bool = True,
+        allow_urls: bool = False,
+        max_pixels: int = MAX_PIXELS,
+    ) -> list[Any]:
+        """A prediction for each picture: `images` is one or many of file, folder, glob, bytes, array, Pillow picture.
+
+        Raises ImageError for a picture that can't be read; InputError where there is none.
+        """
+        sources = expand(_many(images), recursive=recursive, allow_urls=allow_urls)
+        return self.predictor(self._queries(sources, max_pixels))
+
+    def _queries(self, sources: Iterable[PictureSource], max_pixels: int) -> Iterator[ImageQuery]:
+        channels = self.predictor.prepare.inputs[0].channels
+        return (source.read(channels=channels, max_pixels=max_pixels) for source in sources)
+
+
+def load(path: str | Path, *, device: str = "auto", batch_size: int = 8, threads: int | None = None) -> LoadedModel:
+    """The bundle at `path`: a folder, a zip, or a run that has one; every file is checked first.
+
+    Raises ModelError for a bundle that is missing, damaged or tampered with.
+    """
+    bundle = Bundle.open(bundle_path(path))
+    return LoadedModel(bundle, predictor(bundle, device=device, batch_size=batch_size, threads=threads))
+
+
+def bundle_path(path: str | Path) -> str:
+    """`path`, or the bundle in it when it is a run's folder."""
+    inside = Path(path) / "bundle"
+    is_run = (Path(path) / "run.json").is_file() and (inside / "bundle.json").is_file()
+    return str(inside if is_run else path)
+
+
+def predictor(bundle: Bundle, *, device: str = "auto", batch_size: int = 8, threads: int | None = None) -> Predictor:
+    """The predictor of an open bundle, run by the reference backend."""
+    decode = bundle.manifest.decode
+    runs = backend(bundle, bundle.artifact(), device=device, threads=threads)
+    return Predictor(
+        bundle.prepare, runs, bundle.decoder, bundle.manifest.classes, decode.params, batch_size=batch_size
+    )
+
+
+def backend(bundle: Bundle, artifact: Artifact, *, device: str = "auto", threads: int | None = None) -> Backend:
+    """What runs that artifact; raises ModelError where this version has no such backend."""
+    if artifact.backend not in _BACKENDS:
+        what = f"the artifact '{artifact.id}' is for the backend '{artifact.backend}', which this version does not have"
+        raise ModelError(Problem(bundle.path, what, f"one of: {', '.join(_BACKENDS)}", "update Espalier"))
+    return _BACKENDS[artifact.backend](bundle, artifact, device, threads)
+
+
+def _onnxruntime(bundle: Bundle, artifact: Artifact, device: str, threads: int | None) -> Backend:
+    from espalier.runtime.backends.onnxruntime import OnnxRuntimeBackend
+
+    where = f"{bundle.path}: {artifact.files[0].path}"
+    return OnnxRuntimeBackend(bundle.graph(artifact), device, threads, where=where)
+
+
+_BACKENDS: dict[str, Callable[[Bundle, Artifact, str, int | None], Backend]] = {"onnxruntime": _onnxruntime}
+
+
+def _many(images: Any) -> Iterable[Any]:
+    single = isinstance(images, (str, Path, bytes, bytearray, memoryview)) or hasattr(images, "__array_interface__")
+    return [images] if single else images
