@@ -11,15 +11,15 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Hardware:
-    """The machine: its best device first in `available`; `memory_mb` and `name` are of one such device."""
+    """The machine. `memory_mb` and `name` are of one device of the best kind; `available` is empty where not known."""
 
-    device: str = "cpu"  # cpu | cuda | mps
+    device: str = "cpu"  # cuda | mps | cpu: the best there is
+    devices: int = 1  # how many of them
     name: str = "cpu"
-    available: tuple[str, ...] = ("cpu",)
-    devices: int = 1  # of the best kind
-    memory_mb: int = 0  # 0 is unknown
-    cpus: int = 1  # cores this process may use
+    cpu_cores: int = 1  # that this process may use
+    memory_mb: int | None = None
     bf16: bool = False  # does the device compute in bf16 at speed?
+    available: tuple[str, ...] = ()
     world_size: int | None = None  # set when started by torchrun
 
 

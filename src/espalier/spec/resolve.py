@@ -96,7 +96,7 @@ def _refuse_impossible(spec: Spec, facts: Facts) -> None:
     """Wishes that can't be met here."""
     found, machine = [], facts.hardware
     device = spec.train.device
-    if device != "auto" and device not in machine.available:
+    if device != "auto" and machine.available and device not in machine.available:
         what = f"{device} was asked for and this machine has {', '.join(machine.available)}"
         found.append(Problem("train.device", what, fix="leave it at auto, or install a PyTorch built for the device"))
     if isinstance(spec.train.devices, int) and machine.world_size not in (None, spec.train.devices):

@@ -30,7 +30,7 @@ def devices(spec: Spec, facts: Facts) -> tuple[int, str]:
     machine = facts.hardware
     if machine.world_size is not None:
         return machine.world_size, "the world size that torchrun set"
-    if machine.devices > 1 and spec.train.device == machine.device:
+    if machine.devices > 1 and spec.train.device == machine.device != "cpu":
         return 1, f"this machine has {machine.devices}; start with torchrun to use them together"
     return 1, "one process, one device"
 
@@ -40,7 +40,7 @@ def strategy(spec: Spec, facts: Facts) -> tuple[str, str]:
     if spec.train.devices == 1:
         return "single", "one device"
     state_mb = _params(facts) * 16 / 2**20  # fp32 weights and gradients, and the two moments of Adam
-    if 0 < facts.hardware.memory_mb < 2 * state_mb:
+    if 0 < (facts.hardware.memory_mb or 0) < 2 * state_mb:
         return "fsdp", f"weights and optimiser state of {state_mb:.0f} MB are too much for each device"
     return "ddp", "the model fits each device"
 
@@ -128,7 +128,7 @@ def batch_size(spec: Spec, facts: Facts) -> tuple[int, str]:
         (32, "the usual on a cpu") if spec.train.device == "cpu" else (64, "enough to keep the device busy")
     )
     if facts.batch_fits is not None and facts.batch_fits < wanted:
-        gigabytes = facts.hardware.memory_mb / 1024
+        gigabytes = (facts.hardware.memory_mb or 0) / 1024
         wanted, reason = facts.batch_fits, "largest that fits" + (f" {gigabytes:.0f} GB" if gigabytes else "")
     few = facts.n_train // (4 * _devices(spec) * spec.train.accumulate)
     if facts.n_train > 0 and few < wanted:
@@ -138,7 +138,7 @@ def batch_size(spec: Spec, facts: Facts) -> tuple[int, str]:
 
 def workers(spec: Spec, facts: Facts) -> tuple[int, str]:
     """A process for each spare core; none for so few pictures that starting them takes longer than reading."""
-    cores = max(1, facts.hardware.cpus // _devices(spec))
+    cores = max(1, facts.hardware.cpu_cores // _devices(spec))
     if 0 < facts.n_train < 64:
         return 0, f"{facts.n_train} pictures are read faster than processes start"
     most = 4 if spec.train.device == "cpu" else 12
