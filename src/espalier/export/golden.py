@@ -1,0 +1,53 @@
+"""Golden inputs drawn by seed: somebody's pictures need not travel, and a drawn one still has edges and textures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from espalier.vision.prepare import Prepare
+
+_SCALES = ((1.0, 1.0), (1.4, 1.1), (0.8, 1.3), (1.2, 0.7))
+"""Heights and widths over the network's: larger, smaller, wide, tall, so that every step of prepare has work."""
+
+
+def drawn_pictures(prepare: Prepare, count: int, *, seed: int) -> list[dict[str, NDArray[Any]]]:
+    """`count` queries as the arrays `<source>_HWC` that prepare takes; the same seed draws the same."""
+    rng = np.random.default_rng(seed)
+    return [_query(prepare, n, rng) for n in range(count)]
+
+
+def _query(prepare: Prepare, number: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+    height, width = prepare.size_hw
+    scale_y, scale_x = _SCALES[number % len(_SCALES)]
+    size_hw = (max(8, round(height * scale_y)), max(8, round(width * scale_x)))
+    sources = {part.source: part for part in prepare.inputs}
+    return {
+        f"{source}_HWC": draw_picture(size_hw, part.bands, rng, deep=part.value_range[1] > 255)
+        for source, part in sources.items()
+    }
+
+
+def draw_picture(size_hw: tuple[int, int], bands: int, rng: np.random.Generator, *, deep: bool = False) -> NDArray[Any]:
+    """A picture (H, W, bands) of clouds, rectangles and noise; uint8, or uint16 when `deep`."""
+    top = 65535 if deep else 255
+    image_HWC = np.stack([_clouds(size_hw, rng) for _ in range(bands)], axis=-1)
+    for _ in range(6):
+        _rectangle(image_HWC, rng)
+    image_HWC += rng.normal(0, 0.03, image_HWC.shape)
+    return (image_HWC.clip(0, 1) * top).round().astype(np.uint16 if deep else np.uint8)
+
+
+def _clouds(size_hw: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:
+    coarse = rng.random((4, 4))
+    return cv2.resize(coarse, (size_hw[1], size_hw[0]), interpolation=cv2.INTER_LINEAR).astype(np.float64)
+
+
+def _rectangle(image_HWC: NDArray[np.float64], rng: np.random.Generator) -> None:
+    height, width, bands = image_HWC.shape
+    y, x = rng.integers(0, height), rng.integers(0, width)
+    h, w = rng.integers(1, height // 3 + 2), rng.integers(1, width // 3 + 2)
+    image_HWC[y : y + h, x : x + w] = rng.random(bands)
