@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError, create_model
 
+from espalier import storage
 from espalier.errors import InputError, Problem, SpecError
 from espalier.spec.describe import branches, section_of
 from espalier.spec.explain import closest, explain
@@ -44,17 +45,21 @@ def load_spec(
     overrides: Sequence[str] | Mapping[str, Any] = (),
     positionals: Mapping[str, Any] | None = None,
     lookup: Lookup,
+    network_needed: bool = False,
 ) -> Spec:
     """The spec of a YAML file (a path), YAML text (a string with a line break), or a mapping; None is all defaults.
 
-    Defaults < preset < source < positionals < overrides (`section.field=value`, or a mapping with dotted names).
-    Raises SpecError with all problems at once.
+    Defaults < preset < source < positionals < overrides (`section.field=value`, or a mapping with dotted names). A
+    preset that an override names is a later wish than the file, so it stands over the file and under the overrides.
+    Raises SpecError with all problems at once; with `network_needed` also when no network is named.
     """
     found: list[Problem] = []
-    given = _collect(found, lambda: read_source(source)) or Source()
-    given = (_collect(found, lambda: from_mapping(positionals or {})) or Source()).over(given)
-    given = (_collect(found, lambda: _overrides(overrides, found)) or Source()).over(given)
-    spec = _collect(found, lambda: _checked(given, lookup))
+    sources = [
+        _collect(found, lambda: read_source(source)) or Source(),
+        _collect(found, lambda: from_mapping(positionals or {})) or Source(),
+        _collect(found, lambda: _overrides(overrides, found)) or Source(),
+    ]
+    spec = _collect(found, lambda: _checked(sources, lookup, network_needed))
     if found or spec is None:
         raise SpecError(*found)
     return spec
@@ -62,11 +67,17 @@ def load_spec(
 
 def updated(spec: Spec, changes: Mapping[str, Any], *, lookup: Lookup, where: str = "") -> Spec:
     """The spec with other values (nested, or by dotted name), checked as a whole. Raises SpecError."""
-    new = from_mapping(changes, where)
-    asked = new.values.get("network")
-    if isinstance(asked, dict) and isinstance(asked.get("preset"), str):
-        raise SpecError(Problem("network.preset", "a preset is chosen when a spec is loaded, not afterwards"))
-    return _checked(new.over(from_mapping(values_of(spec))), lookup)
+    return _checked([from_mapping(values_of(spec)), from_mapping(changes, where)], lookup)
+
+
+def with_network(spec: Spec, name: str, *, preset: str | None, lookup: Lookup) -> Spec:
+    """The spec with a network (and its preset's values) under what the user set: how `fit` makes its choice.
+
+    Raises SpecError, as when the user set a field that the network does not have.
+    """
+    wishes = spec.model_dump(mode="json", exclude_unset=True, serialize_as_any=True)
+    chosen = {"network": {"name": name, "preset": preset}}
+    return _checked([from_mapping(chosen), from_mapping(wishes)], lookup)
 
 
 def override_source(text: str) -> Source:
@@ -94,21 +105,17 @@ def read_source(source: str | Path | Mapping[str, Any] | None) -> Source:
         return _migrated(from_mapping(source or {}))
     if isinstance(source, str) and "\n" in source:
         return _migrated(parse(source, "spec"))
-    return _migrated(parse(_text_of(Path(source)), str(source)))
+    return _migrated(parse(_text_of(str(source)), str(source)))
 
 
-def _text_of(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(4 * MAX_CHARACTERS + 1)
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SpecError(Problem(str(path), f"not UTF-8 text (byte {error.start})", fix="save it as UTF-8")) from error
-    except FileNotFoundError as error:
+def _text_of(path: str) -> str:
+    if "\0" in path or not storage.exists(path):
         fix = "write one with: espalier spec NETWORK > spec.yaml"
-        raise SpecError(Problem(str(path), "there is no such spec file", fix=fix)) from error
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        raise SpecError(Problem(str(path), f"this spec file can't be read: {error}")) from error
+        raise SpecError(Problem(path.replace("\0", "\\0"), "there is no such spec file", fix=fix))
+    try:
+        return storage.read_bytes(path, limit=4 * MAX_CHARACTERS).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SpecError(Problem(path, f"not UTF-8 text (byte {error.start})", fix="save it as UTF-8")) from error
 
 
 def _migrated(source: Source) -> Source:
@@ -141,19 +148,30 @@ def values_of(spec: Spec) -> dict[str, Any]:
     return spec.model_dump(mode="json", serialize_as_any=True)
 
 
-def _checked(source: Source, lookup: Lookup) -> Spec:
-    """The spec that the values make, the preset's under them. Raises SpecError with every problem."""
+def _checked(sources: Sequence[Source], lookup: Lookup, network_needed: bool = False) -> Spec:
+    """The spec that the values make, later sources over earlier ones. Raises SpecError with every problem."""
     found: list[Problem] = []
-    entry = _collect(found, lambda: _entry(source, lookup))
-    if entry is not None:
-        base = _collect(found, lambda: _preset(source, entry)) or Source()
-        source = source.over(base)
-    if found:  # the network's own fields can't be judged, the rest can
-        source = Source({k: v for k, v in source.values.items() if k != "network" or entry}, source.origins)
-    spec = _collect(found, lambda: _validated(source, spec_class(entry.spec_class) if entry else Spec))
+    given = _stacked(sources)
+    entry = _collect(found, lambda: _entry(given, lookup, network_needed))
+    preset = _collect(found, lambda: _preset(given, entry)) if entry else None
+    if preset:
+        level = max(n for n, source in enumerate(sources) if "preset" in _network(source))
+        given = _stacked([*sources[:level], preset, *sources[level:]])
+    if found and entry is None:  # the network's own fields can't be judged, the rest can
+        given = Source({k: v for k, v in given.values.items() if k != "network"}, given.origins)
+    spec = _collect(found, lambda: _validated(given, spec_class(entry.spec_class) if entry else Spec))
     if found or spec is None:
         raise SpecError(*found)
     return spec
+
+
+def _stacked(sources: Sequence[Source]) -> Source:
+    return reduce(lambda low, high: high.over(low), sources, Source())
+
+
+def _network(source: Source) -> dict[str, Any]:
+    network = source.values.get("network")
+    return network if isinstance(network, dict) else {}
 
 
 def _validated(source: Source, cls: type[Spec]) -> Spec:
@@ -164,27 +182,27 @@ def _validated(source: Source, cls: type[Spec]) -> Spec:
         raise SpecError(*explain(error, cls, source)) from error
 
 
-def _entry(source: Source, lookup: Lookup) -> NetworkEntry | None:
-    """The entry of the network that the values name; None when there is no network section."""
-    network = source.values.get("network")
-    if not isinstance(network, dict):
-        return None
+def _entry(source: Source, lookup: Lookup, needed: bool) -> NetworkEntry | None:
+    """The entry of the network that the values name; without a name only the fields that every network has."""
     path: FieldPath = ("network", "name")
-    name = _fitted(network.get("name", ""), str, path, source)
-    if not isinstance(name, str) or not name:
-        raise SpecError(Problem(source.where(path), "the network's name is needed", fix="e.g. network.name=classifier"))
+    name = _fitted(_network(source).get("name", ""), str, path, source)
+    if name == "" and needed:
+        fix = "name one: network.name=classifier, or 'network:' and below it '  name: classifier' in the spec"
+        raise SpecError(Problem(source.where(path), "the network's name is needed", fix=fix))
+    if not isinstance(name, str) or name == "":
+        return NetworkEntry(NetworkSpec) if _network(source) else None
     try:
         return lookup(name)
     except InputError as error:
         raise SpecError(*(Problem(source.where(path), p.what, p.expected, p.fix) for p in error.problems)) from error
 
 
-def _preset(source: Source, entry: NetworkEntry) -> Source:
-    """The values of the preset that is asked for."""
+def _preset(source: Source, entry: NetworkEntry) -> Source | None:
+    """The values of the preset that is asked for, or None."""
     path: FieldPath = ("network", "preset")
-    name = _fitted(source.values["network"].get("preset"), str | None, path, source)
+    name = _fitted(_network(source).get("preset"), str | None, path, source)
     if name is None:
-        return Source()
+        return None
     if not isinstance(name, str) or name not in entry.presets:
         meant = closest(str(name), entry.presets)
         fix = f"did you mean '{meant}'?" if meant else f"the presets are: {', '.join(entry.presets) or 'none'}"

@@ -285,7 +285,7 @@ class Spec(Model):
     """One experiment. `network` is None for actions that only use a finished model."""
 
     spec_version: int = knob(SPEC_VERSION, "Version of this file's format", ge=1, le=SPEC_VERSION)
-    name: str = knob("run", "Name of the run's folder: letters, digits, dots, dashes")
+    name: str = knob("auto", "Name of the run's folder (letters, digits, dots, dashes); auto is the verb's")
     seed: int = knob(0, "Seed of everything that is drawn", ge=0, le=2**32 - 1)
     licences: Literal["any", "commercial"] = knob(
         "any", "commercial refuses weights and networks that may not be used commercially", flag="--licences"
