@@ -135,17 +135,24 @@ class Bundle:
         )
 
     @staticmethod
-    def write(folder: str | Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Manifest:
+    def write(
+        folder: str | Path,
+        manifest: Manifest,
+        contents: Mapping[str, bytes],
+        *,
+        prove: Callable[[Bundle], None] = lambda _: None,
+    ) -> Manifest:
         """Writes a bundle folder, all of it or nothing, and gives the manifest with `files` filled in.
 
-        `contents` holds every file by its path, those of the artifacts too. Raises StorageError; what was in `folder`
-        then stays.
+        `contents` holds every file by its path, those of the artifacts too. `prove` is given the written bundle before
+        it takes its place. Raises StorageError, and what `prove` raises; what was in `folder` then stays.
         """
         whole = with_files(manifest, contents)
         with storage.atomic_folder(folder) as fresh:
             for name, data in sorted(contents.items()):
                 storage.write_atomic(storage.join(fresh, name), data)
             storage.write_atomic(storage.join(fresh, MANIFEST), to_text(whole))
+            prove(Bundle.open(fresh))
         return whole
 
 

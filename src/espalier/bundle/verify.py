@@ -56,6 +56,11 @@ class VerifyReport:
         """Did every check pass?"""
         return all(check.passed for check in self.checks)
 
+    @property
+    def worst(self) -> float:
+        """The largest error of the graph's outputs."""
+        return max((c.error for c in self.checks if c.part.startswith("graph")), default=0.0)
+
     def raise_if_failed(self, where: str) -> None:
         """Raises ParityError that names every failed check."""
         failed = [check for check in self.checks if not check.passed]

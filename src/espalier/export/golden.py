@@ -17,18 +17,23 @@ _SCALES = ((1.0, 1.0), (1.4, 1.1), (0.8, 1.3), (1.2, 0.7))
 def drawn_pictures(prepare: Prepare, count: int, *, seed: int) -> list[dict[str, NDArray[Any]]]:
     """`count` queries as the arrays `<source>_HWC` that prepare takes; the same seed draws the same."""
     rng = np.random.default_rng(seed)
-    return [_query(prepare, n, rng) for n in range(count)]
+    scales = _SCALES if _gives_one_size(prepare) else _SCALES[:1]
+    return [_query(prepare, scales[n % len(scales)], rng) for n in range(count)]
 
 
-def _query(prepare: Prepare, number: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+def _gives_one_size(prepare: Prepare) -> bool:
+    """Do pictures of any shape come out at one size?"""
+    return all(p.pad or p.crop or (p.resize and p.resize.fit == "stretch") for p in prepare.inputs)
+
+
+def _query(prepare: Prepare, scale_yx: tuple[float, float], rng: np.random.Generator) -> dict[str, NDArray[Any]]:
     height, width = prepare.size_hw
-    scale_y, scale_x = _SCALES[number % len(_SCALES)]
-    size_hw = (max(8, round(height * scale_y)), max(8, round(width * scale_x)))
-    sources = {part.source: part for part in prepare.inputs}
-    return {
-        f"{source}_HWC": draw_picture(size_hw, part.bands, rng, deep=part.value_range[1] > 255)
-        for source, part in sources.items()
+    size_hw = (max(8, round(height * scale_yx[0])), max(8, round(width * scale_yx[1])))
+    pictures = {
+        f"{part.source}_HWC": draw_picture(size_hw, part.bands, rng, deep=part.value_range[1] > 255)
+        for part in prepare.inputs
     }
+    return pictures | {boxes.source: _boxes(size_hw, rng) for boxes in prepare.boxes}
 
 
 def draw_picture(size_hw: tuple[int, int], bands: int, rng: np.random.Generator, *, deep: bool = False) -> NDArray[Any]:
@@ -39,6 +44,14 @@ def draw_picture(size_hw: tuple[int, int], bands: int, rng: np.random.Generator,
         _rectangle(image_HWC, rng)
     image_HWC += rng.normal(0, 0.03, image_HWC.shape)
     return (image_HWC.clip(0, 1) * top).round().astype(np.uint16 if deep else np.uint8)
+
+
+def _boxes(size_hw: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Three boxes xyxy (3, 4) inside the picture."""
+    height, width = size_hw
+    corner_32 = rng.random((3, 2)) * (0.6 * width, 0.6 * height)
+    size_32 = (0.1 + 0.3 * rng.random((3, 2))) * (width, height)
+    return np.concatenate([corner_32, corner_32 + size_32], axis=1).astype(np.float32)
 
 
 def _clouds(size_hw: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:

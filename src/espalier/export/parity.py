@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from numpy.typing import NDArray
 
 from espalier.blocks import Table
-from espalier.bundle.compare import Match, errors, max_error, merge
+from espalier.bundle.compare import Arrays, Match, errors, max_error, merge
 from espalier.errors import ParityError, Problem
 from espalier.runtime.backend import Backend
 
-__all__ = ["Match", "ParityReport", "check_parity", "max_error"]
+__all__ = ["Match", "ParityReport", "check_parity", "compare_outputs", "max_error"]
 
 
 @dataclass(frozen=True)
@@ -72,23 +69,28 @@ class ParityReport:
 def check_parity(
     backend_a: Backend,
     backend_b: Backend,
-    inputs: Iterable[Mapping[str, NDArray[Any]]],
+    inputs: Iterable[Arrays],
     tolerance: float,
     match: Match | None = None,
 ) -> ParityReport:
     """`backend_b` against `backend_a` on each batch of `inputs`; `match` brings b's rows into a's order first."""
     report = ParityReport(tolerance, {}, (), (), 0)
     for batch in inputs:
-        expected = backend_a.run(batch)
-        found: Mapping[str, NDArray[Any]] = backend_b.run(batch)
-        error = errors(expected, match(expected, found) if match else found)
-        report += ParityReport(tolerance, error, (_count(batch),), _sizes(batch), _count(batch))
+        report += compare_outputs(batch, backend_a.run(batch), backend_b.run(batch), tolerance, match)
     return report
 
 
-def _count(batch: Mapping[str, NDArray[Any]]) -> int:
+def compare_outputs(
+    inputs: Arrays, expected: Arrays, found: Arrays, tolerance: float, match: Match | None
+) -> ParityReport:
+    """The report of one batch whose outputs are at hand."""
+    error = errors(expected, match(expected, found) if match else found)
+    return ParityReport(tolerance, error, (_count(inputs),), _sizes(inputs), _count(inputs))
+
+
+def _count(batch: Arrays) -> int:
     return len(next(iter(batch.values())))
 
 
-def _sizes(batch: Mapping[str, NDArray[Any]]) -> tuple[tuple[int, int], ...]:
+def _sizes(batch: Arrays) -> tuple[tuple[int, int], ...]:
     return tuple(sorted({(a.shape[2], a.shape[3]) for a in batch.values() if a.ndim == 4}))

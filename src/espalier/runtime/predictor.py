@@ -70,6 +70,10 @@ class Predictor:
         for batch in self.batches(queries):
             yield batch, self.backend.run(batch.inputs)
 
+    def decoded(self, batch: PreparedBatch, outputs: Mapping[str, NDArray[Any]]) -> list[Any]:
+        """The predictions of a batch by its raw outputs."""
+        return self.decode(outputs, batch.geometries, self.classes, self.params)
+
     def batches(self, queries: Iterable[Any]) -> Iterator[PreparedBatch]:
         """The prepared batches, made one ahead of whoever takes them."""
         return ahead(prepared_batches(self.prepare, queries, self.batch_size))

@@ -1,0 +1,288 @@
+"""From a model to a bundle that was proven to say the same: graph, gate, golden set, manifest, proof of the copy."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espalier.bundle import golden as golden_files
+from espalier.bundle.bundle import Bundle, record
+from espalier.bundle.compare import Match
+from espalier.bundle.golden import GoldenSet
+from espalier.bundle.manifest import Artifact, Decode, Golden, Licence, Manifest, Metric, Parity, Port, Provenance
+from espalier.bundle.model_card import model_card
+from espalier.bundle.verify import golden_query
+from espalier.errors import ParityError, Problem, SpecError
+from espalier.export.golden import drawn_pictures
+from espalier.export.onnx import onnx_bytes
+from espalier.export.parity import ParityReport, check_parity, compare_outputs
+from espalier.layers.model import TrainableModel
+from espalier.layers.module_backend import ModuleBackend
+from espalier.networks.card import Network, load
+from espalier.runtime.backend import Backend
+from espalier.runtime.backends.onnxruntime import OnnxRuntimeBackend
+from espalier.runtime.model import backend as open_backend
+from espalier.runtime.predictor import Predictor, prepared_batches
+from espalier.spec.sections import ExportSpec
+from espalier.tasks.base import Decoder, Sample, Scores, Task
+from espalier.vision.prepare import Prepare
+
+GRAPH = "model.onnx"
+_STEP_PX = 32
+"""The other size that a graph of free size is tried at is so much higher and twice as much wider."""
+
+_OTHER_BATCH = 3
+_TRACED_BATCH = 2
+
+
+class Pictures(Protocol):
+    """Labelled pictures, read when they are asked for: data.samples.Samples, or a list."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Sample]: ...
+    @overload
+    def __getitem__(self, row: int, /) -> Sample: ...
+    @overload
+    def __getitem__(self, row: slice, /) -> Pictures: ...
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is exported."""
+
+    name: str
+    card: Network
+    model: TrainableModel
+    task: Task
+    classes: tuple[str, ...]
+    prepare: Prepare
+    decode: Decode
+    licences: tuple[Licence, ...]
+    provenance: Provenance
+
+    @property
+    def decoder(self) -> Decoder:
+        """The decoder by its recorded name."""
+        return self.task.decoder(self.decode.name, self.decode.version)
+
+    @property
+    def match(self) -> Match | None:
+        """How the network's outputs are paired before they are compared; None compares element by element."""
+        return None if self.card.match_outputs is None else load(self.card.match_outputs)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A bundle that was written and proven."""
+
+    manifest: Manifest
+    parity: ParityReport
+    metric: Metric | None
+
+
+def make_bundle(
+    subject: Subject, samples: Pictures, options: ExportSpec, folder: str | Path, *, seed: int = 0,
+    say: Callable[[str], None] = lambda _: None,
+) -> Made:  # fmt: skip
+    """Writes the bundle of `subject` to `folder`, all of it or nothing.
+
+    Parity is gated on golden inputs and on the first `options.parity_images` of `samples`, the headline metric on the
+    latter; without samples there is no metric. Raises ParityError where a gate fails, SpecError for an option that the
+    network can't meet, WorkError where the exporter fails.
+    """
+    _check_options(subject.card, options)
+    golden_inputs, queries = _golden_inputs(subject, samples, options, seed)
+    say(f"tracing {subject.card.name} (opset {options.opset})")
+    graph = onnx_bytes(
+        subject.model, _rows(golden_inputs, _TRACED_BATCH), opset=options.opset, dynamic_size=options.dynamic_size
+    )
+    pair = _Pair(subject, graph, options)
+    say("comparing raw outputs")
+    parity = pair.check(_trials(golden_inputs, options))
+    parity.raise_if_failed(GRAPH)
+    pictures = samples[: options.parity_images]
+    metric = None
+    if len(pictures):
+        say(f"comparing outputs and the metric on {len(pictures)} pictures")
+        more, metric = pair.check_samples(pictures)
+        parity += more
+        parity.raise_if_failed(GRAPH)
+        _gate_metric(metric, options.metric_tolerance)
+    golden = _golden_set(subject, pair.reference, golden_inputs, queries)
+    manifest = _manifest(subject, pair.graph, graph, parity, metric, golden, options)
+    manifest = _write(folder, manifest, {GRAPH: graph, **golden_files.to_files(golden)}, subject.match)
+    return Made(manifest, parity, metric)
+
+
+def _check_options(card: Network, options: ExportSpec) -> None:
+    if options.dynamic_size and not card.dynamic_size:
+        what = f"the network '{card.name}' has a fixed input size once it is exported"
+        raise SpecError(Problem("export.dynamic_size", what, fix="leave it false"))
+
+
+# ---- golden inputs -------------------------------------------------------------------------------------------------
+
+
+def _golden_inputs(
+    subject: Subject, samples: Pictures, options: ExportSpec, seed: int
+) -> tuple[dict[str, NDArray[Any]], list[Any]]:
+    """(inputs stacked, the queries that they were prepared from), all of one size."""
+    if options.golden == "images":
+        queries = _spread(samples, options.golden_count)
+    else:
+        drawn = drawn_pictures(subject.prepare, options.golden_count, seed=seed)
+        queries = [golden_query(subject.task, arrays) for arrays in drawn]
+    batch = next(prepared_batches(subject.prepare, queries, len(queries)))
+    return dict(batch.inputs), list(batch.queries)
+
+
+def _spread(samples: Pictures, count: int) -> list[Any]:
+    if not len(samples):
+        fix = "give export.data, or take export.golden=drawn"
+        raise SpecError(Problem("export.golden", "'images' needs pictures, and none are at hand", fix=fix))
+    rows = np.unique(np.linspace(0, len(samples) - 1, count).round().astype(int))
+    return [samples[int(row)].query for row in rows]
+
+
+def _rows(inputs: Mapping[str, NDArray[Any]], count: int) -> dict[str, NDArray[Any]]:
+    """`count` rows, repeated where there are fewer."""
+    return {name: np.resize(array, (count, *array.shape[1:])) for name, array in inputs.items()}
+
+
+def _trials(inputs: Mapping[str, NDArray[Any]], options: ExportSpec) -> Iterator[dict[str, NDArray[Any]]]:
+    """The golden inputs as batches: all, one alone, a batch that was not traced, another size if that is free."""
+    yield dict(inputs)
+    yield _rows(inputs, 1)
+    yield _rows(inputs, _OTHER_BATCH)
+    if options.dynamic_size:
+        yield {name: _larger(array) for name, array in _rows(inputs, 1).items()}
+
+
+def _larger(array: NDArray[Any]) -> NDArray[Any]:
+    if array.ndim != 4:
+        return array
+    return np.pad(array, ((0, 0), (0, 0), (0, _STEP_PX), (0, 2 * _STEP_PX)), mode="wrap")
+
+
+def _golden_set(
+    subject: Subject, reference: Predictor, inputs: dict[str, NDArray[Any]], queries: Sequence[Any]
+) -> GoldenSet:
+    """What the model itself says of the golden inputs: the truth that every copy is held to."""
+    batch = next(prepared_batches(subject.prepare, queries, len(queries)))
+    outputs = reference.backend.run(inputs)
+    predictions = [subject.task.to_json(p, subject.classes) for p in reference.decoded(batch, outputs)]
+    return GoldenSet([golden_files.query_arrays(query) for query in queries], inputs, outputs, predictions)
+
+
+# ---- the gate ------------------------------------------------------------------------------------------------------
+
+
+class _Pair:
+    """The model and its graph, asked the same questions."""
+
+    def __init__(self, subject: Subject, graph: bytes, options: ExportSpec) -> None:
+        self.subject, self.tolerance = subject, options.tolerance
+        self.graph = OnnxRuntimeBackend(graph, "cpu", where=GRAPH)
+        self.reference = self._predictor(ModuleBackend(subject.model))
+        self.exported = self._predictor(self.graph)
+
+    def _predictor(self, backend: Backend) -> Predictor:
+        of = self.subject
+        return Predictor(of.prepare, backend, of.decoder, of.classes, of.decode.params)
+
+    def check(self, batches: Iterator[dict[str, NDArray[Any]]]) -> ParityReport:
+        """Raw outputs on these batches."""
+        return check_parity(self.reference.backend, self.graph, batches, self.tolerance, self.subject.match)
+
+    def check_samples(self, samples: Pictures) -> tuple[ParityReport, Metric]:
+        """Raw outputs and the headline figure on labelled pictures, each read and prepared once."""
+        waiting: deque[Sample] = deque()
+        report = ParityReport(self.tolerance, {}, (), (), 0)
+        before, after = (self.subject.task.metrics(self.subject.classes) for _ in range(2))
+        for batch in self.reference.batches(_queries(samples, waiting)):
+            expected, found = (p.backend.run(batch.inputs) for p in (self.reference, self.exported))
+            report += compare_outputs(batch.inputs, expected, found, self.tolerance, self.subject.match)
+            asked = [waiting.popleft() for _ in batch.queries]
+            before.update(self.reference.decoded(batch, expected), asked)
+            after.update(self.exported.decoded(batch, found), asked)
+        return report, _metric(before.compute(), after.compute())
+
+
+def _queries(samples: Pictures, waiting: deque[Sample]) -> Iterator[Any]:
+    """The queries; each sample waits until its batch has been answered."""
+    for sample in samples:
+        waiting.append(sample)
+        yield sample.query
+
+
+def _metric(reference: Scores, exported: Scores) -> Metric:
+    return Metric(name=reference.main, value=exported.value, reference=reference.value, pictures=reference.n)
+
+
+def _gate_metric(metric: Metric, tolerance: float) -> None:
+    change = abs(metric.value - metric.reference)
+    if not change <= tolerance:
+        what = f"{metric.name} is {metric.value:.4f} where the model has {metric.reference:.4f}"
+        fix = "nothing was written; the outputs differ where it matters, see the parity errors"
+        raise ParityError(Problem(GRAPH, what, f"a change of at most {tolerance:g} on {metric.pictures} pictures", fix))
+
+
+# ---- writing -------------------------------------------------------------------------------------------------------
+
+
+def _manifest(
+    subject: Subject, graph: OnnxRuntimeBackend, data: bytes, parity: ParityReport, metric: Metric | None,
+    golden: GoldenSet, options: ExportSpec,
+) -> Manifest:  # fmt: skip
+    inputs, outputs = graph.ports()
+    artifact = Artifact(
+        id="onnx-fp32",
+        backend="onnxruntime",
+        precision="fp32",
+        files=(record(GRAPH, data),),
+        inputs=_ports(inputs),
+        outputs=_ports(outputs),
+        parity=_parity(parity),
+        metric=metric,
+    )
+    return Manifest(
+        name=subject.name,
+        task=subject.task.name,
+        classes=subject.classes,
+        prepare=subject.prepare.to_json(),
+        decode=subject.decode,
+        artifacts=(artifact,),
+        golden=Golden(kind=options.golden, count=golden.count, tolerance=options.tolerance),
+        licences=subject.licences,
+        provenance=subject.provenance,
+    )
+
+
+def _ports(ports: Sequence[tuple[str, str, tuple[int | None, ...]]]) -> tuple[Port, ...]:
+    return tuple(Port(name=name, dtype=dtype, shape=shape) for name, dtype, shape in ports)
+
+
+def _parity(report: ParityReport) -> Parity:
+    """To two digits: what is behind them is noise of the machine, and would make the bytes differ."""
+    return Parity(
+        tolerance=report.tolerance,
+        error={name: float(f"{value:.1e}") for name, value in report.error.items()},
+        batches=report.batches,
+        sizes_hw=report.sizes_hw,
+        pictures=report.items,
+    )
+
+
+def _write(folder: str | Path, manifest: Manifest, contents: dict[str, bytes], match: Match | None) -> Manifest:
+    """Writes the bundle beside its place, opens that copy as a user would, verifies it, and only then puts it there."""
+
+    def prove(bundle: Bundle) -> None:
+        bundle.verify(open_backend(bundle, bundle.artifact(), device="cpu").run, match=match).raise_if_failed(GRAPH)
+
+    return Bundle.write(folder, manifest, contents | {"README.md": model_card(manifest).encode()}, prove=prove)
