@@ -5,7 +5,8 @@ Each input of a network is a picture of the query that goes through at most one 
     Resize → CentreCrop → Pad        the geometric steps (`place`): pixels in, pixels out, and the map between them
     Normalise                        the value steps (`pixels`): depth, value range, mean and deviation, in one pass
 
-A resize and the crop after it are done as one by the pillow rules: only what stays is computed, with equal numbers.
+The whole picture is resized before the crop, as the libraries do it: Pillow chooses the order of its two passes by the
+sizes, and bicubic numbers depend on it, so that resizing only what stays would not give the library's numbers.
 Depth: a `value_range` up to 255 means 8 bit, above it 16 bit; a picture of the other depth is brought over by 257.
 """
 
@@ -31,7 +32,7 @@ __all__ = [
     "standard_prepare",
 ]  # fmt: skip
 VERSION = 1
-_MAX_BETWEEN_PX = 2**26  # of a resized picture before its crop, where the whole is made first
+MAX_BETWEEN_PX = 2**26  # of a resized picture before its crop
 
 
 @dataclass(frozen=True)
@@ -103,13 +104,13 @@ class PrepareInput:
         image_HWC = as_channels(image_HWC, self.channels, bands=self.bands)
         source_hw = (int(image_HWC.shape[0]), int(image_HWC.shape[1]))
         resized_hw = self.resize.size_of(source_hw) if self.resize else source_hw
+        if resized_hw[0] * resized_hw[1] > MAX_BETWEEN_PX:
+            raise ImageError(f"{px(source_hw)} is too long and thin to be resized to {px(resized_hw)}")
         geometry = Geometry.stretch(source_hw, resized_hw)
+        image_HWC = resize(image_HWC, resized_hw, self.resample)
         if self.crop is not None:
-            top, left = self.crop.corner(resized_hw)
-            geometry = geometry.then(Geometry.crop(resized_hw, top=top, left=left, size_hw=self.crop.size_hw))
-            image_HWC = _cropped(image_HWC, resized_hw, self.resample, top=top, left=left, size_hw=self.crop.size_hw)
-        else:
-            image_HWC = resize(image_HWC, resized_hw, self.resample)
+            step = self.crop.geometry(resized_hw)
+            image_HWC, geometry = self.crop.apply(image_HWC), geometry.then(step)
         if self.pad is not None:
             geometry = geometry.then(Geometry.pad(geometry.input_hw, self.pad.size_hw))
             image_HWC = self.pad.apply(image_HWC)
@@ -268,21 +269,6 @@ def _fit_steps(size_hw: tuple[int, int], fit: str, resample: Resample, crop_frac
         return [Resize("shortest_edge", larger_hw, resample), CentreCrop(size_hw)]
     inside = Resize("longest_edge", size_hw, resample)
     return [inside, Pad(size_hw, pad)] if fit == "letterbox" else [inside]
-
-
-def _cropped(
-    image_HWC: NDArray[Any], resized_hw: tuple[int, int], resample: Resample, *, top: int, left: int,
-    size_hw: tuple[int, int],
-) -> NDArray[Any]:  # fmt: skip
-    """The part at (top, left) of the resized picture, without making the whole where the rule allows it."""
-    height, width = size_hw
-    if resample.startswith("pillow"):
-        y, x = image_HWC.shape[0] / resized_hw[0], image_HWC.shape[1] / resized_hw[1]
-        right, bottom = min((left + width) * x, image_HWC.shape[1]), min((top + height) * y, image_HWC.shape[0])
-        return resize(image_HWC, size_hw, resample, box=(left * x, top * y, right, bottom))
-    if resized_hw[0] * resized_hw[1] > _MAX_BETWEEN_PX:
-        raise ImageError(f"{px(image_HWC.shape)} is too long and thin to be resized to {px(resized_hw)}")
-    return resize(image_HWC, resized_hw, resample)[top : top + height, left : left + width]
 
 
 def _input_from_json(value: Any, where: str) -> PrepareInput:

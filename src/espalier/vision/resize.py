@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
@@ -28,47 +28,55 @@ Box = tuple[float, float, float, float]
 def resize(
     image_HWC: NDArray[Any], size_hw: tuple[int, int], resample: Resample, *, box: Box | None = None
 ) -> NDArray[Any]:
-    """The picture, or its part `box` (xyxy, source pixels), at `size_hw`; same channels and depth (uint8, uint16).
+    """The picture, or its part `box` (xyxy, whole source pixels), at `size_hw`, with its own channels and depth.
 
-    Every channel is resampled by itself: alpha does not weigh the colours. With the pillow rules the box may be
-    fractional and pixels around it still feed the antialiasing, so resizing a box equals cropping the resized whole;
-    the cv2 rules cut the box first and take whole pixels only. Raises ImageError for a picture without pixels.
+    The box is cut out first, so nothing around it is seen. Every channel is resampled by itself: alpha does not weigh
+    the colours. Raises ImageError for a picture or box without pixels.
     """
-    height, width = image_HWC.shape[:2]
+    if box is not None:
+        left, top, right, bottom = (round(edge) for edge in box)
+        image_HWC = image_HWC[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
+    height, width, channels = image_HWC.shape
     if height < 1 or width < 1:
-        raise ImageError(f"a picture of {width}×{height} px can't be resized")
-    whole = (0.0, 0.0, float(width), float(height))
-    box = whole if box is None else box
-    if box == whole and (height, width) == tuple(size_hw):
+        raise ImageError(f"a picture of {width} × {height} px can't be resized")
+    if (height, width) == tuple(size_hw):
         return image_HWC
     if resample in _CV2:
-        return _by_cv2(image_HWC, size_hw, _CV2[resample], box)
-    return _by_pillow(image_HWC, size_hw, _PILLOW[resample], box)
+        return _by_cv2(image_HWC, size_hw, _CV2[resample])
+    rule = _PILLOW[resample]
+    if image_HWC.dtype == np.uint8 and channels in _PILLOW_MODE:
+        return _by_pillow(image_HWC, size_hw, rule, _PILLOW_MODE[channels])
+    return np.stack([_plane_by_pillow(image_HWC[:, :, c], size_hw, rule) for c in range(channels)], axis=2)
 
 
-def _by_cv2(image_HWC: NDArray[Any], size_hw: tuple[int, int], rule: int, box: Box) -> NDArray[Any]:
-    left, top, right, bottom = (round(edge) for edge in box)
-    part_HWC = image_HWC[top:bottom, left:right]
-    out = cv2.resize(part_HWC, (size_hw[1], size_hw[0]), interpolation=rule)
-    return out.reshape(*size_hw, image_HWC.shape[2])
-
-
-def _by_pillow(image_HWC: NDArray[Any], size_hw: tuple[int, int], rule: Image.Resampling, box: Box) -> NDArray[Any]:
+def _by_cv2(image_HWC: NDArray[Any], size_hw: tuple[int, int], rule: int) -> NDArray[Any]:
     size_wh = (size_hw[1], size_hw[0])
-    if image_HWC.dtype == np.uint8 and image_HWC.shape[2] in (3, 4):
-        mode = "RGB" if image_HWC.shape[2] == 3 else "CMYK"  # four plain channels; as RGBA Pillow would premultiply
-        picture = Image.frombuffer(mode, image_HWC.shape[1::-1], np.ascontiguousarray(image_HWC), "raw", mode, 0, 1)
-        return np.asarray(picture.resize(size_wh, rule, box=box))
-    planes = [_plane_by_pillow(image_HWC[:, :, c], size_wh, rule, box) for c in range(image_HWC.shape[2])]
-    return np.stack(planes, axis=2)
+    channels = image_HWC.shape[2]
+    if channels <= 4:
+        resized = np.asarray(cv2.resize(image_HWC, size_wh, interpolation=rule))
+        return resized.reshape(*size_hw, channels)
+    parts = [image_HWC[:, :, c : c + 4] for c in range(0, channels, 4)]  # INTER_AREA takes four at most
+    return np.concatenate([_by_cv2(np.ascontiguousarray(part), size_hw, rule) for part in parts], axis=2)
 
 
-def _plane_by_pillow(
-    plane_HW: NDArray[Any], size_wh: tuple[int, int], rule: Image.Resampling, box: Box
-) -> NDArray[Any]:
+_PILLOW_MODE = {1: "L", 3: "RGB", 4: "CMYK"}
+"""By channels; four are plain channels, since as RGBA Pillow would let alpha weigh the colours."""
+
+
+def _by_pillow(
+    image_HWC: NDArray[np.uint8], size_hw: tuple[int, int], rule: Image.Resampling, mode: str
+) -> NDArray[np.uint8]:
+    height, width, channels = image_HWC.shape
+    packed = np.ascontiguousarray(image_HWC)
+    picture = Image.frombuffer(mode, (width, height), packed, "raw", mode, 0, 1)
+    return np.asarray(picture.resize((size_hw[1], size_hw[0]), rule)).reshape(*size_hw, channels)
+
+
+def _plane_by_pillow(plane_HW: NDArray[Any], size_hw: tuple[int, int], rule: Image.Resampling) -> NDArray[Any]:
+    """One channel of any depth. 16 bit goes through Pillow's float path and is rounded once, at the end."""
     if plane_HW.dtype == np.uint8 or rule == Image.Resampling.NEAREST:
-        return np.asarray(Image.fromarray(np.ascontiguousarray(plane_HW)).resize(size_wh, rule, box=box))
-    # 16 bit: Pillow's float path, rounded once at the end
-    out = np.asarray(Image.fromarray(plane_HW.astype(np.float32)).resize(size_wh, rule, box=box))
-    top = np.iinfo(plane_HW.dtype).max
-    return cast("NDArray[Any]", np.clip(np.rint(out), 0, top).astype(plane_HW.dtype))
+        picture = Image.fromarray(np.ascontiguousarray(plane_HW))
+        return np.asarray(picture.resize((size_hw[1], size_hw[0]), rule))
+    out = np.asarray(Image.fromarray(plane_HW.astype(np.float32)).resize((size_hw[1], size_hw[0]), rule))
+    rounded = np.clip(np.rint(out), 0, np.iinfo(plane_HW.dtype).max)
+    return np.asarray(rounded, plane_HW.dtype)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.errors import ImageError, ModelError, Problem
+from espalier.vision.geometry import Geometry
 from espalier.vision.resize import RESAMPLES, Resample
 
 Fit = Literal["stretch", "shortest_edge", "longest_edge"]
@@ -58,11 +59,17 @@ class CentreCrop:
     def __post_init__(self) -> None:
         check_size("centre_crop", self.size_hw)
 
-    def corner(self, source_hw: tuple[int, int]) -> tuple[int, int]:
-        """(top, left) of the part that stays."""
+    def geometry(self, source_hw: tuple[int, int]) -> Geometry:
+        """The map of a picture of `source_hw` onto its middle."""
         if source_hw[0] < self.size_hw[0] or source_hw[1] < self.size_hw[1]:
             raise ImageError(f"{px(source_hw)} is too small for a crop of {px(self.size_hw)}")
-        return round((source_hw[0] - self.size_hw[0]) / 2.0), round((source_hw[1] - self.size_hw[1]) / 2.0)
+        top, left = (round((have - keep) / 2.0) for have, keep in zip(source_hw, self.size_hw, strict=True))
+        return Geometry.crop(source_hw, top=top, left=left, size_hw=self.size_hw)
+
+    def apply(self, image_HWC: NDArray[Any]) -> NDArray[Any]:
+        """The middle of the picture, a view."""
+        left, top = (-round(edge) for edge in self.geometry(image_HWC.shape[:2]).offset_xy)
+        return image_HWC[top : top + self.size_hw[0], left : left + self.size_hw[1]]
 
 
 @dataclass(frozen=True)

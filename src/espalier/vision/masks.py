@@ -1,0 +1,180 @@
+"""Masks and their two written forms: polygons, and COCO's run lengths (plain or compressed).
+
+Run lengths go down the columns, beginning with a run of zeros. Everything that comes from a file is checked here before
+any native code sees it. The numbers equal pycocotools' (its mask API: P. Dollár and T.-Y. Lin, BSD).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from espalier.errors import DataError, Problem
+
+MAX_PIXELS = 300_000_000
+Mask = NDArray[np.bool_]  # (H, W)
+
+
+# ---- run lengths -------------------------------------------------------------------------------------------------
+
+
+def runs_of(rle: Mapping[str, Any], *, where: str = "rle") -> tuple[NDArray[np.int64], tuple[int, int]]:
+    """The run lengths of a COCO RLE object, and the mask's (height, width). Raises DataError when they don't add up."""
+    size_hw, counts = _checked_size(rle.get("size"), where), rle.get("counts")
+    if isinstance(counts, str | bytes):
+        runs = _uncompressed(counts.encode("ascii", "replace") if isinstance(counts, str) else counts, where)
+    elif isinstance(counts, Sequence | np.ndarray):
+        runs = _plain_runs(counts, where)
+    else:
+        raise DataError(Problem(where, "an RLE needs 'counts', a list of runs or a compressed text"))
+    if (len(runs) and runs.min() < 0) or runs.sum() != size_hw[0] * size_hw[1]:
+        what = f"the runs of an RLE add up to {int(runs.sum())} pixels"
+        raise DataError(Problem(where, what, f"{size_hw[0]} × {size_hw[1]} = {size_hw[0] * size_hw[1]} pixels"))
+    return runs, size_hw
+
+
+def decode_rle(rle: Mapping[str, Any], *, where: str = "rle") -> Mask:
+    """The mask that a COCO RLE object describes. Raises DataError."""
+    runs, (height, width) = runs_of(rle, where=where)
+    values = np.arange(len(runs)) % 2 == 1
+    return np.ascontiguousarray(np.repeat(values, runs).reshape(width, height).T)
+
+
+def encode_rle(mask_HW: NDArray[Any], *, compressed: bool = True) -> dict[str, Any]:
+    """The mask as a COCO RLE object: {"size": [height, width], "counts": text or list}."""
+    flat = np.asarray(mask_HW, bool).T.ravel()
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    runs = np.diff(np.concatenate([[0], changes, [flat.size]]))
+    if flat.size and flat[0]:
+        runs = np.concatenate([[0], runs])
+    counts: Any = _compressed(runs) if compressed else runs.tolist()
+    return {"size": [int(mask_HW.shape[0]), int(mask_HW.shape[1])], "counts": counts}
+
+
+def rle_area(rle: Mapping[str, Any], *, where: str = "rle") -> int:
+    """Number of pixels inside, without decoding. Raises DataError."""
+    return int(runs_of(rle, where=where)[0][1::2].sum())
+
+
+def _checked_size(size: Any, where: str) -> tuple[int, int]:
+    if not isinstance(size, Sequence) or len(size) != 2 or not all(isinstance(s, int) and s > 0 for s in size):
+        raise DataError(Problem(where, f"the size of an RLE is {size!r:.60}", "[height, width] in whole pixels"))
+    if size[0] * size[1] > MAX_PIXELS:
+        raise DataError(
+            Problem(where, f"a mask of {size[0]} × {size[1]} px is refused", f"at most {MAX_PIXELS:,} pixels")
+        )
+    return int(size[0]), int(size[1])
+
+
+def _plain_runs(counts: Any, where: str) -> NDArray[np.int64]:
+    try:
+        runs = np.asarray(counts)
+    except ValueError as error:
+        raise DataError(Problem(where, "the counts of an RLE are no list of numbers")) from error
+    if runs.size and (runs.ndim != 1 or runs.dtype.kind not in "iu"):
+        raise DataError(Problem(where, "the counts of an RLE are no list of whole numbers"))
+    return runs.reshape(-1).astype(np.int64)
+
+
+def _uncompressed(text: bytes, where: str) -> NDArray[np.int64]:
+    """COCO's text: 5 bits a character from '0' on, bit 6 says that more follow; from the 4th run on, differences to the
+    run before last."""
+    codes = np.frombuffer(text, np.uint8).astype(np.int64) - 48
+    if codes.size == 0 or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
+        raise DataError(Problem(where, "the compressed counts of an RLE are damaged"))
+    last = np.flatnonzero((codes & 32) == 0)
+    first = np.concatenate([[0], last[:-1] + 1])
+    place = np.arange(codes.size) - np.repeat(first, last - first + 1)
+    if place.max() > 6:  # 35 bits; no picture needs more
+        raise DataError(Problem(where, "the compressed counts of an RLE are damaged"))
+    values = np.add.reduceat((codes & 31) << (5 * place), first)
+    negative = (codes[last] & 16) != 0
+    values -= np.where(negative, np.int64(1) << (5 * (place[last] + 1)), 0)
+    values[1::2] = np.cumsum(values[1::2])
+    values[2::2] = np.cumsum(values[2::2])
+    return values
+
+
+def _compressed(runs: NDArray[np.int64]) -> str:
+    differences = runs.copy()
+    differences[3:] -= runs[1:-2]
+    return "".join(map(_characters, differences.tolist()))
+
+
+def _characters(value: int) -> str:
+    text, more = "", True
+    while more:
+        low = value & 31
+        value >>= 5
+        more = value != (-1 if low & 16 else 0)
+        text += chr((low | 32 if more else low) + 48)
+    return text
+
+
+# ---- polygons ----------------------------------------------------------------------------------------------------
+
+
+def polygons_to_mask(polygons: Sequence[Sequence[float]], size_hw: tuple[int, int], *, where: str = "polygon") -> Mask:
+    """Pixels inside any of the polygons, each a flat list x1, y1, x2, y2, … of three points or more, by COCO's rule.
+
+    Raises DataError for other lists and for values that are not finite or lie far outside the picture.
+    """
+    from faster_coco_eval.core import mask as coco_mask
+
+    height, width = _checked_size(list(size_hw), where)
+    flats = [_checked_polygon(polygon, (height, width), where) for polygon in polygons]
+    if not flats:
+        return np.zeros(size_hw, bool)
+    merged = coco_mask.merge(coco_mask.frPyObjects(flats, height, width))
+    return decode_rle(merged, where=where)
+
+
+def _checked_polygon(polygon: Sequence[float], size_hw: tuple[int, int], where: str) -> list[float]:
+    try:
+        flat = np.asarray(polygon, np.float64)
+    except (ValueError, TypeError) as error:
+        raise DataError(Problem(where, "a polygon is no list of numbers")) from error
+    if flat.ndim != 1 or flat.size < 6 or flat.size % 2:
+        raise DataError(
+            Problem(where, f"a polygon of {flat.size} numbers", "x1, y1, x2, y2, … of three points or more")
+        )
+    reach = 2.0 * max(size_hw) + 1000
+    if not np.isfinite(flat).all() or np.abs(flat).max() > reach:
+        raise DataError(
+            Problem(where, "a polygon lies far outside its picture", f"a picture of {size_hw[1]} × {size_hw[0]} px")
+        )
+    found: list[float] = flat.tolist()
+    return found
+
+
+def mask_to_polygons(mask_HW: NDArray[Any], *, smallest_px: float = 1.0) -> list[list[float]]:
+    """The outer outlines as flat lists x1, y1, x2, y2, …; holes are lost, and parts under `smallest_px` in area too."""
+    outlines, _ = cv2.findContours(np.asarray(mask_HW, np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    kept = (o for o in outlines if len(o) >= 3 and cv2.contourArea(o) >= smallest_px)
+    return [[float(v) for v in outline.reshape(-1)] for outline in kept]
+
+
+# ---- either form, and boxes ----------------------------------------------------------------------------------------
+
+
+def segment_to_mask(segment: Any, size_hw: tuple[int, int], *, where: str = "segment") -> Mask:
+    """The mask of a COCO segmentation: polygons, or an RLE of the picture's own size. Raises DataError."""
+    if not isinstance(segment, Mapping):
+        return polygons_to_mask(segment, size_hw, where=where)
+    mask_HW = decode_rle(segment, where=where)
+    if mask_HW.shape != tuple(size_hw):
+        what = f"the mask has {mask_HW.shape[0]} × {mask_HW.shape[1]} px (height × width)"
+        raise DataError(Problem(where, what, f"its picture has {size_hw[0]} × {size_hw[1]}"))
+    return mask_HW
+
+
+def mask_to_box(mask_HW: NDArray[Any]) -> NDArray[np.float32]:
+    """The tightest box xyxy (4,) around the pixels inside; zeros when there are none."""
+    rows, columns = np.flatnonzero(mask_HW.any(axis=1)), np.flatnonzero(mask_HW.any(axis=0))
+    if not len(rows):
+        return np.zeros(4, np.float32)
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
