@@ -32,7 +32,7 @@ class ModuleBackend:
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """The raw outputs of a batch; floating outputs are float32 whatever the precision of the pass."""
         tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in inputs.items()}
-        with torch.no_grad(), _evaluating(self.model), self._autocast():
+        with torch.no_grad(), evaluating(self.model), self._autocast():
             outputs = self.model(**{name: tensor.to(self.device) for name, tensor in tensors.items()})
         return {name: _array(tensor) for name, tensor in outputs.items()}
 
@@ -43,7 +43,7 @@ class ModuleBackend:
 
 
 @contextmanager
-def _evaluating(model: TrainableModel) -> Iterator[None]:
+def evaluating(model: TrainableModel) -> Iterator[None]:
     """Evaluation mode inside; each part is then put back to its own mode (frozen parts may differ from the rest)."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()

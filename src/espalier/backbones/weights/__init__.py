@@ -1,0 +1,1 @@
+"""Start weights: records and licences, the ladder of each task, the cache, and where weights come from."""
