@@ -56,7 +56,8 @@ class Pictures:
     @property
     def unit_word(self) -> str:
         """What is resampled, in words."""
-        return "groups of pictures" if any(self.groups) else "pictures"
+        grouped = any(group not in ("", name) for name, group in zip(self.names, self.groups, strict=True))
+        return "groups of pictures" if grouped else "pictures"
 
 
 @dataclass(frozen=True)

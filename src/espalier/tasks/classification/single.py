@@ -160,6 +160,7 @@ def _per_item(kept: Single) -> dict[str, object]:
         "right": kept.right,
         "log_loss": kept.log_loss,
         "group": list(kept.pictures.groups),
+        "unit": kept.pictures.unit_N,
         "true_label": [kept.classes[i] for i in kept.truth],
         "said": [f"{kept.classes[i]} {100 * c:.0f} %" for i, c in zip(kept.predicted, kept.confidence, strict=True)],
         "rows": kept.rows,

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.tasks import base
+from espalier.tasks import base, intervals
 from espalier.tasks.base import Annotations, Comparison, Decoder, Mistake, Sample, Scores
-from espalier.tasks.classification import compare, decoders, draw
+from espalier.tasks.classification import compare, decoders, draw, several, single
 from espalier.tasks.classification import prediction as said
 from espalier.tasks.classification.metrics import ClassificationMetrics
 from espalier.tasks.classification.mistakes import mistakes
@@ -57,6 +57,13 @@ class ClassificationTask:
     def compare(self, a: Scores, b: Scores, *, bootstrap: int, seed: int) -> Comparison:
         """B against A, paired over the pictures of both."""
         return compare.compare(a, b, bootstrap=bootstrap, seed=seed)
+
+    def resample(self, scores: Scores, *, n: int, seed: int) -> NDArray[np.float64]:
+        """(n,) accuracy, or mAP for several labels, of `n` resamples of the pictures or their groups."""
+        if scores.main == "map":
+            return several.resampled(scores.per_item["kept"], n=n, seed=seed)[:, 0]
+        rows, unit_N = scores.per_item["rows"], scores.per_item["unit"]
+        return intervals.resample(rows, single.figures, n=n, seed=seed, groups=unit_N)[:, 0]
 
     def mistakes(
         self, predictions: Sequence[Classification], samples: Sequence[Sample], classes: Sequence[str]
