@@ -228,11 +228,9 @@ def assemble(
 ) -> Index:
     """An Index from annotations in any order; `image_row` (M,) names the picture of each."""
     n, m = len(paths), len(image_row)
-    order = np.argsort(image_row, kind="stable")
-    if np.array_equal(order, np.arange(m)):
-        order = np.arange(m)
+    order: Any = slice(None) if bool((np.diff(image_row) >= 0).all()) else np.argsort(image_row, kind="stable")
     boxes = np.full((m, 4), np.nan, np.float32) if box_xyxy is None else box_xyxy[order].astype(np.float32, copy=False)
-    outlines = Segments.empty(m) if segments is None else segments.take(order)
+    outlines = Segments.empty(m) if segments is None or not segments.text else segments.take(order)
     return Index(
         root=root,
         source=source,

@@ -28,7 +28,7 @@ _RLE = msgspec.json.Decoder(Rle)
 class Segments:
     """M outlines: row i is `text[start[i]:stop[i]]`, JSON in COCO's form; an empty slice is no outline."""
 
-    text: bytes
+    text: bytes | bytearray
     start_M: NDArray[np.int64]
     stop_M: NDArray[np.int64]
 
@@ -58,13 +58,13 @@ class Segments:
     def __len__(self) -> int:
         return len(self.start_M)
 
-    def take(self, rows: NDArray[np.int64]) -> Segments:
+    def take(self, rows: NDArray[np.int64] | slice) -> Segments:
         """Some of the rows; the text is shared."""
         return Segments(self.text, self.start_M[rows], self.stop_M[rows])
 
     def raw(self, row: int) -> bytes:
         """The JSON text of one outline, or b""."""
-        return self.text[int(self.start_M[row]) : int(self.stop_M[row])]
+        return bytes(self.text[int(self.start_M[row]) : int(self.stop_M[row])])
 
     def kind(self, row: int) -> str:
         """'polygon', 'rle' or '' (none), told by the first character alone."""

@@ -122,6 +122,13 @@ def parent(path: str) -> str:
     return str(Path(path).parent)
 
 
+def picture_root(candidates: Sequence[str], paths: Sequence[str]) -> str:
+    """The first of the folders in which one of the first pictures lies; the first folder when none does."""
+    relative = [path for path in paths[:3] if "://" not in path and not Path(path).is_absolute()]
+    found = (folder for folder in candidates if any(storage.exists(storage.join(folder, path)) for path in relative))
+    return next(found, candidates[0])
+
+
 def split_in_name(name: str) -> str | None:
     """The split that a file's name speaks of ('instances_train2017.json' → train), or None."""
     words = re.split(r"[^a-z]+", PurePosixPath(name).stem.lower())

@@ -113,6 +113,7 @@ def _lost(index: Index) -> dict[str, int]:
         "outlines": int((index.segments.stop_M > index.segments.start_M).sum()),
         "further labels of pictures that have more than one": int(np.maximum(per_picture - 1, 0).sum()),
         "pictures without a label, now in the folder _without_label": int((per_picture == 0).sum()),
+        "classes that no picture has": int((index.picture_counts() == 0).sum()) if len(index) else 0,
         "groups": 0 if index.group is None else len(index),
     }
 
