@@ -21,9 +21,10 @@ class Positional:
 
 @dataclass(frozen=True)
 class Action:
-    """A verb. `run` is 'module:function', fn(spec: Spec, run: Run) -> result; `section` is the spec section of its name.
+    """A verb. `run` is 'module:function', fn(spec: Spec, run: Run) -> result; `section` is its spec section.
 
     `from_spec`: its first argument is a spec file, and a network is needed. `extra`: what must be installed.
+    `trains`: it builds a network, so the flags of the network's fields are its too.
     `writes_run` is False where the verb writes no run folder unless `--out` is given.
     """
 
@@ -36,28 +37,80 @@ class Action:
     extra: str | None = None
     writes_run: bool = True
     resumable: bool = False
+    trains: bool = False
 
 
 ACTIONS: tuple[Action, ...] = (
-    Action("fit", "Your photographs in, a verified bundle and a report out", "espalier.actions.fit:fit", "fit",
-           (Positional("PHOTOS", "fit.photos", "a folder with a folder for each class, a CSV or a COCO file"),),
-           extra="train"),
-    Action("train", "Train a network by a spec", "espalier.actions.train:train", "train",
-           from_spec=True, extra="train", resumable=True),
-    Action("evaluate", "Score a model, with intervals", "espalier.actions.evaluate:evaluate", "evaluate",
-           (Positional("MODEL", "evaluate.model", "a run, a checkpoint folder, a bundle folder or zip"),
-            Positional("DATA", "evaluate.data", "labelled pictures", optional=True))),
-    Action("compare", "Better, worse, or can't tell: models on the same pictures", "espalier.actions.compare:compare",
-           "compare", (Positional("MODEL", "compare.models", "two or more models", many=True),)),
-    Action("predict", "Run a model on pictures", "espalier.actions.predict:predict", "predict",
-           (Positional("MODEL", "predict.model", "a run, a checkpoint folder, a bundle folder or zip"),
-            Positional("IMAGES", "predict.images", "files, folders, globs or URLs", many=True))),
-    Action("export", "Make a bundle and prove that it says the same", "espalier.actions.export:export", "export",
-           (Positional("MODEL", "export.model", "a run or a checkpoint folder"),), extra="train"),
-    Action("verify", "Prove a bundle against its golden outputs", "espalier.actions.verify:verify", "verify",
-           (Positional("BUNDLE", "verify.bundle", "a bundle folder or zip"),), writes_run=False),
-    Action("report", "Write a run's page", "espalier.actions.report:report", "report",
-           (Positional("RUN", "report.run", "a run folder"),), writes_run=False),
+    Action(
+        "fit",
+        "Your photographs in, a verified bundle and a report out",
+        "espalier.actions.fit:fit",
+        "fit",
+        (Positional("PHOTOS", "fit.photos", "a folder with a folder for each class, a CSV or a COCO file"),),
+        extra="train",
+        trains=True,
+    ),
+    Action(
+        "train",
+        "Train a network by a spec",
+        "espalier.actions.train:train",
+        "train",
+        from_spec=True,
+        extra="train",
+        resumable=True,
+        trains=True,
+    ),
+    Action(
+        "evaluate",
+        "Score a model, with intervals",
+        "espalier.actions.evaluate:evaluate",
+        "evaluate",
+        (
+            Positional("MODEL", "evaluate.model", "a run, a checkpoint folder, a bundle folder or zip"),
+            Positional("DATA", "evaluate.data", "labelled pictures", optional=True),
+        ),
+    ),
+    Action(
+        "compare",
+        "Better, worse, or can't tell: models on the same pictures",
+        "espalier.actions.compare:compare",
+        "compare",
+        (Positional("MODEL", "compare.models", "two or more models", many=True),),
+    ),
+    Action(
+        "predict",
+        "Run a model on pictures",
+        "espalier.actions.predict:predict",
+        "predict",
+        (
+            Positional("MODEL", "predict.model", "a run, a checkpoint folder, a bundle folder or zip"),
+            Positional("IMAGES", "predict.images", "files, folders, globs or URLs", many=True),
+        ),
+    ),
+    Action(
+        "export",
+        "Make a bundle and prove that it says the same",
+        "espalier.actions.export:export",
+        "export",
+        (Positional("MODEL", "export.model", "a run or a checkpoint folder"),),
+        extra="train",
+    ),
+    Action(
+        "verify",
+        "Prove a bundle against its golden outputs",
+        "espalier.actions.verify:verify",
+        "verify",
+        (Positional("BUNDLE", "verify.bundle", "a bundle folder or zip"),),
+        writes_run=False,
+    ),
+    Action(
+        "report",
+        "Write a run's page",
+        "espalier.actions.report:report",
+        "report",
+        (Positional("RUN", "report.run", "a run folder"),),
+        writes_run=False,
+    ),
 )
 
 
