@@ -37,7 +37,7 @@ def as_channels(
 
 def _rgb(image_HWC: NDArray[Any]) -> NDArray[Any]:
     if image_HWC.shape[2] <= 2:
-        return np.repeat(image_HWC[:, :, :1], 3, axis=2)
+        return np.asarray(cv2.cvtColor(np.ascontiguousarray(image_HWC[:, :, 0]), cv2.COLOR_GRAY2RGB))
     return np.ascontiguousarray(image_HWC[:, :, :3])
 
 

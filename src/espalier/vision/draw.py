@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -111,7 +112,7 @@ def _label(
 ) -> None:
     """Text on a patch, moved so that it stays inside the picture where it can."""
     font, gap = _font(size_px), max(2, size_px // 5)
-    shown = _writable(text)
+    shown = writable(text, font)
     left, top, right, bottom = canvas.multiline_textbbox((0, 0), shown, font=font)
     width, height = right - left + 2 * gap, bottom - top + 2 * gap
     x = max(0, min(at_xy[0], size_wh[0] - round(width)))
@@ -122,6 +123,20 @@ def _label(
     canvas.multiline_text((x + gap - left, y + gap - top), shown, fill=ink, font=font)
 
 
-def _writable(text: str) -> str:
-    """Without control characters, which have no shape."""
-    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+def writable(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """The text in letters that the font has: é becomes e, what has no near letter becomes '?'. (Pillow's own font knows
+    little beyond ASCII, and draws an empty box for the rest.)"""
+    return "".join(_near(c, font) for c in text)
+
+
+def _near(letter: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    if letter.isascii():
+        return letter if letter.isprintable() or letter == "\n" else "?"
+    if letter.isprintable() and bytes(font.getmask(letter)) != bytes(font.getmask("\u0378")):  # that one is no letter
+        return letter
+    plain = _SPELLED.get(letter) or unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode()
+    return plain or "?"
+
+
+_SPELLED = {"ß": "ss", "ø": "o", "Ø": "O", "æ": "ae", "Æ": "AE", "œ": "oe", "ł": "l", "Ł": "L", "đ": "d", "–": "-",
+            "—": "-", "×": "x", "…": "..."}  # fmt: skip

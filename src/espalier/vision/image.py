@@ -15,27 +15,37 @@ Arrays that come out may be read-only.
 
 from __future__ import annotations
 
-import importlib
 import io
 import os
-import struct
-import zlib
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile
+from PIL import Image
 
 from espalier import storage
 from espalier.errors import ImageError, InputError, Problem
 from espalier.vision.channels import Channels, as_channels
+from espalier.vision.header import (
+    DECODE_ERRORS,
+    MAX_PIXELS,
+    PictureInfo,
+    info_of,
+    is_deep_colour,
+    is_npy,
+    open_picture,
+    orientation_of,
+    probe_npy,
+    refuse_large,
+    refuse_many_scans,
+)  # fmt: skip
 
-MAX_PIXELS = 300_000_000
+__all__ = ["MAX_PIXELS", "SUFFIXES", "PictureInfo", "Source", "probe", "read_image"]
 Source = str | Path | bytes | NDArray[Any] | Image.Image
 
 SUFFIXES = frozenset(
@@ -44,39 +54,6 @@ SUFFIXES = frozenset(
 )  # fmt: skip
 """File name endings (lower case) of the pictures we read."""
 
-_PLUGINS = {  # first bytes → Pillow's reader
-    b"\xff\xd8\xff": ("JPEG", "PIL.JpegImagePlugin"), b"\x89PNG\r\n\x1a\n": ("PNG", "PIL.PngImagePlugin"),
-    b"II*\x00": ("TIFF", "PIL.TiffImagePlugin"), b"MM\x00*": ("TIFF", "PIL.TiffImagePlugin"),
-    b"II+\x00": ("TIFF", "PIL.TiffImagePlugin"), b"MM\x00+": ("TIFF", "PIL.TiffImagePlugin"),
-    b"BM": ("BMP", "PIL.BmpImagePlugin"), b"GIF8": ("GIF", "PIL.GifImagePlugin"),
-    b"\xff\x4f\xff\x51": ("JPEG2000", "PIL.Jpeg2KImagePlugin"),
-    b"\x00\x00\x00\x0cjP  \x0d\x0a\x87\x0a": ("JPEG2000", "PIL.Jpeg2KImagePlugin"),
-    **{f"P{n}".encode(): ("PPM", "PIL.PpmImagePlugin") for n in range(1, 7)},
-}  # fmt: skip
-_NPY = b"\x93NUMPY"
-
-_ORIENTATION_TAG = 0x0112
-_DECODE_ERRORS = (
-    OSError, SyntaxError, ValueError, LookupError, TypeError, EOFError, AttributeError, ArithmeticError, AssertionError,
-    RuntimeError, MemoryError, struct.error, zlib.error, cv2.error, Image.DecompressionBombError,
-)  # fmt: skip
-"""What Pillow and OpenCV are known to raise on damaged files; each means that this picture can't be read."""
-
-_FREE_BYTES, _BOMB_RATIO = 700 << 20, 700  # decoding may take 700 MB, and more only from a file not 700 times smaller
-
-
-@dataclass(frozen=True)
-class PictureInfo:
-    """What a picture's header says. `size_hw` is upright; `bits` is 8 or 16, or what the refusal will name."""
-
-    size_hw: tuple[int, int]
-    bands: int
-    bits: int
-    mode: str  # Pillow's word for the kind of pixels; "bands" for .npy
-    format: str
-    orientation: int = 1  # EXIF's number, 1 to 8
-    pages: int = 1
-
 
 def probe(source: Source, *, name: str = "") -> PictureInfo:
     """What the header says, without decoding any pixel. Raises ImageError."""
@@ -84,10 +61,10 @@ def probe(source: Source, *, name: str = "") -> PictureInfo:
         image_HWC = _checked_array(source, name or "array")
         return PictureInfo(_hw(image_HWC), image_HWC.shape[2], image_HWC.itemsize * 8, "bands", "array")
     if isinstance(source, Image.Image):
-        return _info(source)
+        return info_of(source)
     where = name or _where(source)
     with _told(where), _open(source) as file:
-        return _probe_npy(file) if _is_npy(file) else _info(_picture(file))
+        return probe_npy(file) if is_npy(file) else info_of(open_picture(file))
 
 
 def read_image(
@@ -104,7 +81,7 @@ def read_image(
     where = name or _where(source)
     with _told(where):
         if isinstance(source, Image.Image):
-            return as_channels(_upright(_pixels(source, channels), _orientation(source)), channels, where=where)
+            return as_channels(_from_pillow(source, channels, max_pixels), channels, where=where)
         with _open(source) as file:
             return as_channels(_decode(file, channels, max_pixels), channels, where=where)
 
@@ -139,7 +116,7 @@ def _told(where: str) -> Iterator[None]:
         raise ImageError(*error.problems) from error
     except MemoryError as error:
         raise ImageError(Problem(where, "the picture does not fit into memory", fix="cut it into tiles")) from error
-    except _DECODE_ERRORS as error:
+    except DECODE_ERRORS as error:
         raise ImageError(
             Problem(where, f"the picture is damaged: {_reason(error)}", fix="copy or export it again")
         ) from error
@@ -150,122 +127,32 @@ def _reason(error: BaseException) -> str:
     return "the file is truncated" if "truncated" in text.lower() or isinstance(error, EOFError) else text
 
 
-def _picture(file: IO[bytes]) -> ImageFile.ImageFile:
-    """Pillow's lazy picture by a closed list of readers. (`Image.open` would try many more, and has its own limit.)"""
-    file.seek(0)
-    head = file.read(16)
-    if not head:
-        raise ImageError("the file is empty")
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        found = ("WEBP", "PIL.WebPImagePlugin")
-    elif head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis", b"mif1", b"msf1"):
-        found = ("AVIF", "PIL.AvifImagePlugin")
-    else:
-        found = next((plugin for magic, plugin in _PLUGINS.items() if head.startswith(magic)), ("", ""))
-    if not found[0]:
-        known = "JPEG, PNG, TIFF, WebP, AVIF, BMP, GIF, JPEG 2000, PPM or .npy"
-        raise ImageError(
-            Problem("", "this is no picture we know", f"the file begins with none of the marks of {known}")
-        )
-    file.seek(0)
-    importlib.import_module(found[1])
-    if found[0] not in Image.OPEN:
-        raise ImageError(f"this Pillow was built without {found[0]}")
-    return Image.OPEN[found[0]][0](file, "")
-
-
-# ---- what the header says ------------------------------------------------------------------------------------------
-
-_BANDS = {"1": 1, "L": 1, "I": 1, "F": 1, "LA": 2, "La": 2, "PA": 4, "RGBA": 4, "RGBa": 4, "RGBX": 4}
-
-
-def _info(picture: Image.Image) -> PictureInfo:
-    orientation = _orientation(picture)
-    width, height = picture.size
-    size_hw = (width, height) if orientation >= 5 else (height, width)
-    if picture.mode == "P":
-        bands = 4 if "transparency" in picture.info else 3
-    else:
-        bands = 1 if picture.mode.startswith("I;16") else _BANDS.get(picture.mode, 3)
-    pages = int(getattr(picture, "n_frames", 1)) if picture.format == "TIFF" else 1
-    return PictureInfo(size_hw, bands, _bits(picture), picture.mode, picture.format or "memory", orientation, pages)
-
-
-def _bits(picture: Image.Image) -> int:
-    if picture.mode.startswith("I;16"):
-        return 16
-    if picture.mode in ("I", "F"):
-        return 16 if picture.mode == "I" and picture.format in ("PNG", "PPM") else 32
-    return 16 if _is_deep_colour(picture) else 8
-
-
-def _is_deep_colour(picture: Image.Image) -> bool:
-    """Has it more than one channel of 16 bit? Pillow would keep the upper 8; OpenCV keeps all."""
-    if picture.format == "TIFF":
-        bits = getattr(picture, "tag_v2", {}).get(258, (8,))
-        return len(bits) > 1 and max(bits) == 16
-    tile = getattr(picture, "tile", None) or ()
-    raw_mode = tile[0][3] if picture.format == "PNG" and tile else ""
-    return isinstance(raw_mode, str) and ";16" in raw_mode and not picture.mode.startswith("I")
-
-
-def _orientation(picture: Image.Image) -> int:
-    """EXIF's orientation, 1 when there is none or it can't be understood. Pillow itself turns TIFFs upright."""
-    if picture.format == "TIFF":
-        return 1
-    try:
-        if picture.format == "PNG":  # PngImageFile.getexif would decode the whole picture
-            exif = Image.Exif()
-            exif.load(picture.info.get("exif", b""))
-        else:
-            exif = picture.getexif()
-        value = exif.get(_ORIENTATION_TAG, 1)
-    except _DECODE_ERRORS:  # broken metadata around a good picture: it stays as it is
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
 # ---- decoding ----------------------------------------------------------------------------------------------------
 
 
 def _decode(file: IO[bytes], channels: Channels, max_pixels: int) -> NDArray[Any]:
     file_bytes = file.seek(0, io.SEEK_END)
-    if _is_npy(file):
-        info = _probe_npy(file)
-        _refuse_large(info, file_bytes, max_pixels)
+    if is_npy(file):
+        info = probe_npy(file)
+        refuse_large(info, channels, file_bytes, max_pixels)
         return _read_npy(file, info)
-    picture = _picture(file)
-    info = _info(picture)
+    picture = open_picture(file)
+    info = info_of(picture)
+    if picture.format == "JPEG" and picture.info.get("progressive"):
+        refuse_many_scans(file)
     pages = info.pages if channels == "bands" and info.pages > 1 else 1
-    _refuse_large(info, file_bytes, max_pixels, pages)
+    refuse_large(info, channels, file_bytes, max_pixels, pages)
     if pages > 1 and info.bands == 1:
         return _pages_as_bands(picture, pages)
-    if info.bits == 16 and _is_deep_colour(picture):
+    if info.bits == 16 and is_deep_colour(picture):
         picture.load()  # Pillow tells a truncated file from a whole one; OpenCV does not always
         return _upright(_deep_colour(file, picture.mode), info.orientation)
     return _upright(_pixels(picture, channels), info.orientation)
 
 
-def _refuse_large(info: PictureInfo, file_bytes: int, max_pixels: int, pages: int = 1) -> None:
-    height, width = info.size_hw
-    size = f"{width:,} × {height:,} px"
-    if height < 1 or width < 1:
-        raise ImageError(f"a picture of {size} has no pixels")
-    pixels = height * width * pages
-    if pixels > max_pixels:
-        fix = "cut it into tiles, or raise data.max_pixels if you trust the file"
-        raise ImageError(Problem("", f"{size} is refused before decoding", f"at most {max_pixels:,} pixels", fix))
-    need = pixels * _bytes_per_pixel(info)
-    if need > max(_FREE_BYTES, _BOMB_RATIO * file_bytes):
-        what = f"{size} in a file of {file_bytes:,} bytes is refused before decoding as a decompression bomb"
-        raise ImageError(Problem("", what, "a file that is not a thousand times smaller than its picture"))
-
-
-def _bytes_per_pixel(info: PictureInfo) -> int:
-    """What decoding takes at its peak: the codec's canvas, Pillow's picture, and the array while it is copied out."""
-    held = {"1": 1, "L": 1, "P": 5}.get(info.mode, 2 if info.mode.startswith("I;16") else 4)
-    canvas = 12 if info.format in ("WEBP", "AVIF", "JPEG2000", "GIF") else 0
-    return canvas + held + 2 * info.bands * (2 if info.bits > 8 else 1)
+def _from_pillow(picture: Image.Image, channels: Channels, max_pixels: int) -> NDArray[Any]:
+    refuse_large(info_of(picture), channels, sys.maxsize, max_pixels)
+    return _upright(_pixels(picture, channels), orientation_of(picture))
 
 
 def _pixels(picture: Image.Image, channels: Channels) -> NDArray[Any]:
@@ -279,8 +166,6 @@ def _pixels(picture: Image.Image, channels: Channels) -> NDArray[Any]:
         mode = "RGBA" if "transparency" in picture.info else "RGB"
     wanted = {"1": "L", "La": "LA", "PA": "RGBA", "RGBa": "RGBA"}.get(mode, mode)
     if wanted not in ("L", "LA", "RGB", "RGBA", "RGBX"):
-        wanted = "RGB"
-    if channels == "rgb" and wanted == "L":
         wanted = "RGB"
     if channels == "grey" and wanted == "RGB":
         wanted = "L"
@@ -351,24 +236,6 @@ def _checked_array(image: NDArray[Any], where: str) -> NDArray[Any]:
     if image.dtype not in (np.uint8, np.uint16):
         raise ImageError(Problem(where, f"pixels of type {image.dtype} have no known range", "uint8 or uint16"))
     return image
-
-
-def _is_npy(file: IO[bytes]) -> bool:
-    file.seek(0)
-    return file.read(len(_NPY)) == _NPY
-
-
-def _probe_npy(file: IO[bytes]) -> PictureInfo:
-    file.seek(0)
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
-    if len(shape) not in (2, 3) or dtype not in (np.dtype(np.uint8), np.dtype("<u2"), np.dtype(">u2")):
-        raise ImageError(
-            Problem("", f"an array of {dtype} and shape {shape} is no picture", "uint8 or uint16, HW or HWC")
-        )
-    bands = shape[2] if len(shape) == 3 else 1
-    return PictureInfo((shape[0], shape[1]), bands, dtype.itemsize * 8, "bands", "NPY")
 
 
 def _read_npy(file: IO[bytes], info: PictureInfo) -> NDArray[Any]:
