@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,9 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from espalier import storage
 from espalier.blocks import Block, to_json
@@ -26,7 +23,7 @@ from espalier.errors import (
     StorageError,
     UsageError,
 )
-from espalier.runs import events, record
+from espalier.runs import events, record, thumbnails
 from espalier.runs.events import Event, EventLog, plain
 from espalier.runs.metrics import write_metrics
 from espalier.runs.record import RunRecord, State
@@ -175,12 +172,9 @@ class Run:
         return storage.make_folder(self.path.joinpath(*parts))
 
     def picture(self, name: str, image_HWC: NDArray[Any], *, longest_px: int = 320) -> str:
-        """A small JPEG `pictures/<name>.jpg` of a uint8 picture (grey, RGB or RGBA); the path for a `Picture` block."""
-        image = Image.fromarray(np.squeeze(image_HWC)).convert("RGB")
-        image.thumbnail((longest_px, longest_px))
-        out = io.BytesIO()
-        image.save(out, "JPEG", quality=85)
-        storage.write_atomic(self.path / "pictures" / f"{name}.jpg", out.getvalue())
+        """A small JPEG `pictures/<name>.jpg` of a uint8 or uint16 picture; the path for a `Picture` block."""
+        content = thumbnails.jpeg(image_HWC, longest_px=longest_px)
+        storage.write_atomic(self.path / "pictures" / f"{name}.jpg", content)
         return f"pictures/{name}.jpg"
 
     def events(self) -> Iterator[Event]:
