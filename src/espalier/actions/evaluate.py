@@ -1,0 +1,125 @@
+"""`evaluate`: how good a model is on labelled pictures, with intervals; a checkpoint and a bundle by the same code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from espalier.actions import labelled
+from espalier.actions.models import BackendName, OpenModel, open_model
+from espalier.actions.scoring import Scored, figures_json, galleries, score, words
+from espalier.blocks import Figure, Table
+from espalier.data.samples import Samples
+from espalier.errors import ModelError, Problem, UsageError
+from espalier.runs.run import Run
+from espalier.spec.sections import EvaluateSpec, Spec
+from espalier.tasks.base import Scores
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A model and what it scored."""
+
+    model: OpenModel
+    scored: Scored
+
+    @property
+    def images_per_s(self) -> float:
+        """Reading, preparing, running and decoding together."""
+        return self.scored.scores.n / max(self.scored.seconds, 1e-9)
+
+
+def evaluate(spec: Spec, run: Run) -> dict[str, Any]:
+    """The figures of the model; of a run that has both, of its checkpoint and of its bundle.
+
+    Raises ModelError, and DataError for pictures that can't be scored.
+    """
+    asked = spec.evaluate
+    if asked.model is None:
+        raise UsageError(Problem("evaluate.model", "no model was named", fix="espalier evaluate MODEL [PICTURES]"))
+    models = opened(asked.model, device=asked.device, backend=_backend(asked))
+    pictures = labelled.for_scoring(asked.data, models[0])
+    run.say(f"scoring on {pictures.words}: {len(pictures.index)} pictures")
+    run.note(data={"evaluated": pictures.words, "fingerprint": pictures.index.fingerprint()})
+    samples = pictures.samples(models[0], max_pixels=spec.data.max_pixels)
+    return show(run, samples, evaluated(models, samples, asked, run, seed=spec.seed), pictures=asked.pictures)
+
+
+def opened(path: str, *, device: str, backend: BackendName) -> list[OpenModel]:
+    """The model at `path`; with `auto`, a run's checkpoint and then its bundle where it has both."""
+    first = open_model(path, device=device, backend=backend)
+    if backend != "auto" or first.kind == "bundle" or not (Path(path) / "run.json").is_file():
+        return [first]
+    try:
+        return [first, open_model(path, device=device, backend="onnxruntime")]
+    except ModelError as error:
+        if (Path(path) / "bundle" / "bundle.json").is_file():
+            raise  # there is one, and it is damaged
+        del error
+        return [first]
+
+
+def evaluated(
+    models: Sequence[OpenModel], samples: Samples, asked: EvaluateSpec, run: Run, *, seed: int
+) -> list[Evaluated]:
+    """Each model scored on the same pictures; says each one's headline."""
+    found = []
+    for model in models:
+        scored = score(model.predictor(batch_size=asked.batch_size), samples, bootstrap=asked.bootstrap, seed=seed)
+        found.append(Evaluated(model, scored))
+        for figure in spoken(scored.scores):
+            run.say(f"{model.kind}: {words(figure)}")
+    return found
+
+
+def spoken(scores: Scores) -> list[Figure]:
+    """The figures worth a line: the headline first, then the others."""
+    rest = [figure for key, figure in scores.figures.items() if key != scores.main]
+    return [scores.figures[scores.main], *rest]
+
+
+def show(run: Run, samples: Samples, found: Sequence[Evaluated], *, pictures: int) -> dict[str, Any]:
+    """The blocks of the last model (what is deployed), the models beside each other, mistakes, and the result."""
+    last = found[-1]
+    for block in last.scored.scores.blocks:
+        run.block("result", block)
+    if len(found) > 1:
+        run.block("result", _beside(found))
+    for gallery in galleries(run, samples, last.scored, count=pictures):
+        run.block("mistakes", gallery)
+    run.block("speed", speed_table(found))
+    models = [
+        {"kind": one.model.kind, "path": str(one.model.path), **figures_json(one.scored.scores),
+         "images_per_s": round(one.images_per_s, 2)}
+        for one in found
+    ]  # fmt: skip
+    return {"task": last.model.task.name, "models": models, **figures_json(last.scored.scores)}
+
+
+def _beside(found: Sequence[Evaluated]) -> Table:
+    """Checkpoint and bundle, figure by figure: the only difference between them is the graph."""
+    keys = list(found[0].scored.scores.figures)
+    rows: list[list[str | Figure]] = [
+        [found[0].scored.scores.figures[key].name, *(one.scored.scores.figures[key] for one in found)] for key in keys
+    ]
+    return Table("Evaluated and deployed", ["figure", *(one.model.kind for one in found)], rows)
+
+
+def speed_table(found: Sequence[Evaluated]) -> Table:
+    """Pictures a second on this machine, everything included."""
+    rows: list[list[str | float]] = [
+        [one.model.kind, one.model.backend.name, one.model.backend.device, round(one.images_per_s, 1)] for one in found
+    ]
+    return Table(
+        "Speed while scoring", ["model", "backend", "device", "pictures/s"], rows, "reading and decoding included"
+    )
+
+
+def _backend(asked: EvaluateSpec) -> BackendName:
+    known: tuple[BackendName, ...] = get_args(BackendName)
+    for name in known:
+        if name == asked.backend:
+            return name
+    raise UsageError(Problem("evaluate.backend", f"'{asked.backend}' is unknown", f"one of: {', '.join(known)}"))
