@@ -43,7 +43,7 @@ IDLE: tuple[Idle, ...] = (
         lambda s: s.train.schedule not in ("cosine", "poly"),
         "only the schedules cosine and poly use it",
     ),
-    Idle("train.strategy", lambda s: s.train.devices == 1, "there is one device"),
+    Idle("train.strategy", lambda s: s.train.devices == 1 and s.train.strategy != "single", "there is one device"),
     Idle("train.patience_epochs", lambda s: s.train.patience_epochs >= _epochs(s), "training ends before"),
     Idle(
         "train.backbone_lr_ratio",
@@ -61,7 +61,9 @@ IDLE: tuple[Idle, ...] = (
         "network.backbone.weights is none",
     ),
     Idle(
-        "network.input.crop_fraction", lambda s: _input(s).fit != "centre_crop", "network.input.fit is not centre_crop"
+        "network.input.crop_fraction",
+        lambda s: _input(s).fit != "centre_crop" and _input(s).crop_fraction != 1.0,
+        "network.input.fit is not centre_crop",
     ),
 )
 

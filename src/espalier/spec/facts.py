@@ -53,6 +53,7 @@ class Facts:
     n_val: int = 0
     classes: tuple[str, ...] = ()  # of the data, in its order
     class_counts: tuple[int, ...] = ()  # labels of each class in the training set
+    multi_label: bool | None = None  # has some picture several labels, or none while others have one?
     median_size_hw: tuple[int, int] | None = None
     bands: int = 3  # of the pictures, most common
     bits: int = 8  # of a pixel's value, most common

@@ -14,7 +14,7 @@ from espalier.errors import Problem, SpecError
 from espalier.spec.effects import idle_fields, value_at
 from espalier.spec.facts import Facts, Hardware, InputFacts
 from espalier.spec.load import spec_class, values_of
-from espalier.spec.rules import RULES, UNKNOWN, Rule
+from espalier.spec.rules import RULES, UNKNOWN, Rule, Wish
 from espalier.spec.sections import Spec
 from espalier.spec.yaml_text import written
 
@@ -49,11 +49,13 @@ def resolve(spec: Spec, facts: Facts) -> tuple[Spec, tuple[Decision, ...]]:
     _refuse_impossible(spec, facts)
     resolved, decisions = spec, []
     for path, rule in _rules(spec).items():
-        if value_at(resolved, path) != "auto" or (path in UNKNOWN and UNKNOWN[path](facts)):
+        asked = rule.word if isinstance(rule, Wish) else "auto"
+        if value_at(resolved, path) != asked or (path in UNKNOWN and UNKNOWN[path](facts)):
             continue
         value, reason = rule(resolved, facts)
-        resolved = _with(resolved, path.split("."), value)
-        decisions.append(Decision(path, "auto", value, reason))
+        if value != asked:
+            resolved = _with(resolved, path.split("."), value)
+            decisions.append(Decision(path, asked, value, reason))
     warnings = [
         Decision(field, value, value, f"has no effect: {because}", "warning")
         for field, value, because in idle_fields(spec, resolved)

@@ -1,18 +1,33 @@
 """How each `auto` is filled: one rule a field, in the order in which they build on each other.
 
-A rule is fn(spec, facts) → (value, reason). It sees the values that the rules before it chose.
+A rule is fn(spec, facts) → (value, reason). It sees the values that the rules before it chose. A rule that gives back
+what was asked for lacks a fact: the field stays open.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from espalier.spec.facts import Facts
 from espalier.spec.sections import InputSpec, Spec
 
 Rule = Callable[[Spec, Facts], tuple[Any, str]]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A rule for a word other than `auto` that stands for numbers which only the data can give, e.g. `balanced`."""
+
+    word: str
+    rule: Rule
+
+    def __call__(self, spec: Spec, facts: Facts) -> tuple[Any, str]:
+        """What the word means here, and the reason."""
+        return self.rule(spec, facts)
+
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)

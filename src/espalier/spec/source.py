@@ -31,9 +31,10 @@ class Source:
     origins: dict[Path, Origin] = field(default_factory=dict)
 
     def where(self, path: Path) -> str:
-        """The origin of the value, or of the section it should have been in, and its dotted name."""
-        ends = (path[:n] for n in range(len(path), -1, -1))
-        place = next((self.origins[end].where for end in ends if end in self.origins), "")
+        """The origin of the value, of what is in it, or of the section it should have been in; and its dotted name."""
+        above = [self.origins[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.origins]
+        below = [origin for inside, origin in self.origins.items() if inside[: len(path)] == path]
+        place = next((origin.where for origin in [*above[:1], *below, self.origins.get((), Origin(""))]), "")
         return ": ".join(part for part in (place, dotted(path)) if part)
 
     def over(self, earlier: Source) -> Source:
@@ -78,8 +79,6 @@ def from_mapping(values: Mapping[str, Any], where: str = "", *, depth: int = 0) 
     Raises SpecError for a key that is not text, or for values nested without end.
     """
     source = Source()
-    if depth > MAX_DEPTH:
-        raise SpecError(Problem(where, f"nested more than {MAX_DEPTH} deep"))
     for key, value in values.items():
         if not isinstance(key, str):
             raise SpecError(Problem(where, f"the key {key!r} is not text", fix="name the field, e.g. 'train.epochs'"))
@@ -89,10 +88,12 @@ def from_mapping(values: Mapping[str, Any], where: str = "", *, depth: int = 0) 
 
 
 def _plain(value: Any, where: str, depth: int) -> Any:
+    if depth > MAX_DEPTH:
+        raise SpecError(Problem(where, f"nested more than {MAX_DEPTH} deep"))
     if isinstance(value, Mapping):
         return from_mapping(value, where, depth=depth).values
     if isinstance(value, (list, tuple)):
-        return [_plain(item, where, depth) for item in value]
+        return [_plain(item, where, depth + 1) for item in value]
     if isinstance(value, PurePath):
         return str(value)
     if hasattr(value, "tolist"):  # numpy arrays and numbers, without importing numpy
