@@ -6,9 +6,8 @@ more memory than its own text and the columns. Outlines stay JSON text until the
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -27,7 +26,6 @@ from espalier.errors import DataError, Problem
 Key = int | str
 _PIECE = 1 << 14
 _LISTED = 1000  # findings of one kind that are spelled out
-_NO_BOX = (math.nan,) * 4
 
 
 class Picture(msgspec.Struct, gc=False):
@@ -47,13 +45,25 @@ class Category(msgspec.Struct, gc=False):
     name: str
 
 
+class Box(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """A list of four numbers. (A tuple of them would keep the garbage collector busy.)"""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+_NO_BOX = Box(math.nan, math.nan, math.nan, math.nan)
+
+
 class Label(msgspec.Struct, gc=False):
     """An item of `annotations`."""
 
     image_id: Key
     category_id: Key
     id: Key | None = None
-    bbox: tuple[float, float, float, float] | None = None  # x, y, width, height
+    bbox: Box | None = None
     iscrowd: int | bool | None = 0
     segmentation: Raw = Raw(b"")
 
@@ -213,8 +223,7 @@ class _Columns:
 
     def __init__(self, path: str, images: Sequence[Key], categories: Sequence[Key], size: int) -> None:
         self._path = path
-        self._images = {key: row for row, key in enumerate(images)}
-        self._categories = {key: row for row, key in enumerate(categories)}
+        self._images, self._categories = _Places(images), _Places(categories)
         self._size = 0
         self._image_row = np.empty(size, np.int32)
         self._class_row = np.empty(size, np.int32)
@@ -229,8 +238,8 @@ class _Columns:
         """One more piece."""
         count = len(labels)
         part = slice(self._size, self._size + count)
-        self._image_row[part] = _rows(self._images, map(_image_id, labels), count)
-        self._class_row[part] = _rows(self._categories, map(_category_id, labels), count)
+        self._image_row[part] = self._images.rows(list(map(_image_id, labels)))
+        self._class_row[part] = self._categories.rows(list(map(_category_id, labels)))
         self._annotation_id[part] = _numbers(labels, self._size)
         self._is_crowd[part] = np.fromiter(map(bool, map(_iscrowd, labels)), np.bool_, count)
         self._box_xyxy[part] = _boxes(labels)
@@ -263,10 +272,9 @@ class _Columns:
 
     def _mend(self, findings: list[Finding]) -> None:
         """Finds ids that are text in one place and numbers in the other; tells of those that are nowhere."""
-        images, categories = (
-            {str(key): row for key, row in table.items()} if self._lost else {}
-            for table in (self._images, self._categories)
-        )
+        if not self._lost:
+            return
+        images, categories = self._images.by_text(), self._categories.by_text()
         told = 0
         for place, label in self._lost:
             self._image_row[place] = image_row = images.get(str(label.image_id), UNKNOWN)
@@ -289,13 +297,43 @@ def _unknown(path: str, place: int, label: Label, *, picture: bool) -> Finding:
     return Finding("error", "unknown-class", where, what, "add the category or delete the annotation")
 
 
-def _rows(table: dict[Key, int], keys: Iterable[Key], count: int) -> NDArray[np.int32]:
-    return np.fromiter(map(table.get, keys, itertools.repeat(UNKNOWN)), np.int32, count)
+class _Places:
+    """Finds the rows of ids: of numbers by bisection (a dict of this size misses the cache), of text by a dict."""
+
+    def __init__(self, keys: Sequence[Key]) -> None:
+        self._keys = keys
+        self._numbers = _whole(keys) if set(map(type, keys)) == {int} else np.zeros(0, np.int64)
+        self._order = np.argsort(self._numbers).astype(np.int32)
+        self._sorted = self._numbers[self._order]
+        self._table = {} if len(self._numbers) else {key: row for row, key in enumerate(keys)}
+
+    def rows(self, keys: Sequence[Key]) -> NDArray[np.int32]:
+        """The row of each id, or UNKNOWN."""
+        wanted = _whole(keys) if len(self._sorted) else np.zeros(0, np.int64)
+        if len(wanted) < len(keys) or not len(self._sorted):
+            table = self._table or {int(key): row for row, key in enumerate(self._numbers)}
+            return np.fromiter((table.get(key, UNKNOWN) for key in keys), np.int32, len(keys))
+        place = np.minimum(np.searchsorted(self._sorted, wanted), len(self._sorted) - 1)
+        return np.where(self._sorted[place] == wanted, self._order[place], np.int32(UNKNOWN))
+
+    def by_text(self) -> dict[str, int]:
+        """Id as text → row."""
+        return {str(key): row for row, key in enumerate(self._keys)}
+
+
+def _whole(keys: Sequence[Key]) -> NDArray[np.int64]:
+    """The ids as numbers; empty unless all are numbers of 64 bit."""
+    try:
+        return np.fromiter(keys, np.int64, len(keys))
+    except (TypeError, ValueError, OverflowError):
+        return np.zeros(0, np.int64)
 
 
 def _boxes(labels: list[Label]) -> NDArray[np.float32]:
-    edges = (box or _NO_BOX for box in map(_bbox, labels))
-    boxes = np.fromiter(itertools.chain.from_iterable(edges), np.float64, 4 * len(labels)).reshape(-1, 4)
+    found = [_NO_BOX if box is None else box for box in map(_bbox, labels)]
+    boxes = np.empty((len(found), 4))
+    for place, name in enumerate(Box.__struct_fields__):
+        boxes[:, place] = np.fromiter(map(attrgetter(name), found), np.float64, len(found))
     boxes[:, 2:] += boxes[:, :2]
     with np.errstate(over="ignore"):  # larger than float32: infinite, and found by `data check`
         return boxes.astype(np.float32)
