@@ -1,0 +1,272 @@
+"""The loop: what it learns, when it stops, what it keeps, and that resuming changes nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from parts import DrawnLoader, Memory, Tiny, make_loop, score, train_spec
+
+from espalier.errors import DivergedError, InterruptedByUser, MemoryExhaustedError, SpecError, WorkError
+from espalier.trainer.checkpoint import load_checkpoint
+from espalier.trainer.loop import Loop
+
+TIMES = ("images_per_s", "data_wait", "memory_mb", "eta_s")
+
+
+class Killed(BaseException):
+    """As abrupt as a kill: nothing catches it."""
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def metrics(record: Memory) -> list[dict[str, Any]]:
+    kinds = ("step", "epoch", "checkpoint")
+    return [{k: v for k, v in e.items() if k not in TIMES} for e in record.events if e["kind"] in kinds]
+
+
+def killed_at(step: int, folder: Path, train: Any) -> Memory:
+    """Train until the step, then die without a word."""
+    loop = make_loop(folder, train)
+    walk = loop.engine.step
+
+    def die(batches: Any, number: int, rate: float) -> Any:
+        if number == step:
+            raise Killed
+        return walk(batches, number, rate)
+
+    loop.engine.step = die  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        loop.fit()
+    return loop.record  # type: ignore[return-value]
+
+
+def test_learns_and_keeps_the_best(tmp_path: Path) -> None:
+    loop = make_loop(tmp_path)
+    result = loop.fit()
+    assert (result.stopped, result.epochs, result.steps) == ("epochs", 3, 15)
+    assert result.best_value is not None
+    assert result.best_value > 0.9
+    best = load_checkpoint(result.best_path)
+    assert best.info["figures"]["accuracy"] == result.best_value
+    assert best.info["classes"] == ["a", "b"]
+    fresh = Tiny()
+    best.load_into(fresh)
+    assert score(fresh)["accuracy"] == result.best_value
+    assert 0 <= result.data_wait <= 1
+    assert result.images_per_s > 0
+
+
+VARIANTS = {
+    "adamw": {},
+    "ema and accumulation": {"ema_decay": 0.9, "accumulate": 2},
+    "sgd, clipping off": {"optimizer": "sgd", "clip_norm": 0.0},
+    "bf16": {"precision": "bf16"},
+    "lion": {"optimizer": "lion", "lr": 0.005},
+    "rmsprop": {"optimizer": "rmsprop", "lr": 0.005},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS.keys())
+def test_resume_is_exact(tmp_path: Path, variant: dict[str, Any]) -> None:
+    train = train_spec(checkpoint_every_steps=2, **variant)
+    whole = make_loop(tmp_path / "whole", train)
+    whole.fit()
+    end = load_checkpoint(tmp_path / "whole/checkpoints/last")
+    for step in (0, 3, 5, 8):
+        folder = tmp_path / f"cut-{step}"
+        record = killed_at(step, folder, train)
+        loop = make_loop(folder, train, record=record)
+        if step < 2:  # no checkpoint yet: the run begins again
+            record.cut_events(0)
+        loop.fit(resume=True)
+        again = load_checkpoint(folder / "checkpoints/last")
+        assert same(again.model_state(), end.model_state())
+        assert same(dict(again.trainer_state().tensors), dict(end.trainer_state().tensors))
+        assert metrics(record) == metrics(whole.record)  # type: ignore[arg-type]
+
+
+def test_ctrl_c_finishes_the_step_and_resumes_exactly(tmp_path: Path) -> None:
+    whole = make_loop(tmp_path / "whole")
+    whole.fit()
+
+    class Pressed(DrawnLoader):
+        def epoch(self, epoch: int, **given: Any) -> Any:
+            for number, batch in enumerate(super().epoch(epoch, **given)):
+                if (epoch, number) == (1, 2):
+                    os.kill(os.getpid(), signal.SIGINT)
+                yield batch
+
+    before = signal.getsignal(signal.SIGINT)
+    loop = make_loop(tmp_path, loader=Pressed())
+    with pytest.raises(InterruptedByUser, match="after step 8"):
+        loop.fit()
+    assert signal.getsignal(signal.SIGINT) is before
+    assert load_checkpoint(tmp_path / "checkpoints/last").info["step"] == 8
+    make_loop(tmp_path, record=loop.record).fit(resume=True)
+    end, again = (load_checkpoint(f / "checkpoints/last").model_state() for f in (tmp_path / "whole", tmp_path))
+    assert same(end, again)
+
+
+def test_a_signal_that_ends_the_workers_still_saves(tmp_path: Path) -> None:
+    class Ended(DrawnLoader):
+        def epoch(self, epoch: int, **given: Any) -> Any:
+            yield from (b for _, b in zip(range(2), super().epoch(epoch, **given), strict=False))
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise WorkError("a process that reads pictures ended with code -15")
+
+    with pytest.raises(InterruptedByUser):
+        make_loop(tmp_path, loader=Ended()).fit()
+    assert load_checkpoint(tmp_path / "checkpoints/last").info["step"] == 2
+
+
+def test_nan_stops_with_the_last_good_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(DivergedError, match=r"nan at step 8(.|\n)*last good checkpoint is kept"):
+        make_loop(tmp_path, loader=DrawnLoader(spoilt=2)).fit()
+    kept = load_checkpoint(tmp_path / "checkpoints/last")
+    assert kept.info["step"] == 5
+    assert all(t.isfinite().all() for t in kept.model_state().values())
+
+
+def test_a_loss_that_runs_away_stops(tmp_path: Path) -> None:
+    train = train_spec(optimizer="sgd", lr=10.0, clip_norm=0.0, warmup_epochs=0, diverged_factor=3, epochs=50)
+    with pytest.raises(DivergedError, match=r"ran away|NaN or infinite|became"):
+        make_loop(tmp_path, train).fit()
+
+
+def test_weights_that_are_not_finite_are_never_written(tmp_path: Path) -> None:
+    loop = make_loop(tmp_path)
+    loop.engine.set_up()
+    loop._save("last")
+    with torch.no_grad():
+        loop.engine.model.head.bias[0] = torch.nan  # type: ignore[union-attr,operator]
+    with pytest.raises(DivergedError, match="a weight became NaN"):
+        loop._save("last")
+    assert load_checkpoint(tmp_path / "checkpoints/last").model_state()["head.bias"].isfinite().all()
+
+
+def test_stops_when_it_no_longer_improves(tmp_path: Path) -> None:
+    loop = make_loop(tmp_path, train_spec(epochs=50, patience_epochs=2), validate=lambda _: {"accuracy": 0.5})
+    result = loop.fit()
+    assert (result.stopped, result.epochs, result.best_epoch) == ("patience", 3, 1)
+    again = make_loop(tmp_path, train_spec(epochs=50, patience_epochs=2), record=loop.record)
+    assert again.fit(resume=True).epochs == 3  # a finished run stays finished
+
+
+def test_stops_when_the_minutes_are_spent(tmp_path: Path) -> None:
+    loop = make_loop(tmp_path, train_spec(epochs=1000, minutes=1e-4))
+    result = loop.fit()
+    assert result.stopped == "minutes"
+    assert result.steps < 1000
+    assert load_checkpoint(result.best_path).info["figures"]["accuracy"] > 0
+    more = make_loop(tmp_path, train_spec(epochs=2, minutes=10), record=loop.record).fit(resume=True)
+    assert (more.stopped, more.epochs) == ("epochs", 2)
+
+
+def test_more_epochs_go_on_from_the_end(tmp_path: Path) -> None:
+    loop = make_loop(tmp_path, train_spec(epochs=1))
+    loop.fit()
+    assert make_loop(tmp_path, train_spec(epochs=2), record=loop.record).fit(resume=True).steps == 10
+
+
+def test_without_validation_the_end_is_the_best(tmp_path: Path) -> None:
+    result = make_loop(tmp_path, validate=None).fit()
+    assert result.best_value is None
+    assert load_checkpoint(result.best_path).info["step"] == 15
+
+
+def test_validation_follows_its_interval_and_the_end(tmp_path: Path) -> None:
+    record = Memory()
+    make_loop(tmp_path, train_spec(epochs=5, evaluate_every_epochs=2), record=record).fit()
+    assert ["accuracy" in e["figures"] for e in record.of("epoch")] == [False, True, False, True, True]
+    assert all("train_total" in e["figures"] for e in record.of("epoch"))
+
+
+def test_an_unknown_monitor_names_the_figures(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"no 'f1'(.|\n)*accuracy, mean_logit"):
+        make_loop(tmp_path, monitor="f1").fit()
+
+
+def test_a_figure_that_is_nan_is_never_the_best(tmp_path: Path) -> None:
+    result = make_loop(tmp_path, validate=lambda _: {"accuracy": float("nan")}).fit()
+    assert result.best_value is None
+    assert load_checkpoint(result.best_path).info["figures"] == {"accuracy": None}
+
+
+def test_mixing_rests_in_the_last_epochs(tmp_path: Path) -> None:
+    loader = DrawnLoader()
+    make_loop(tmp_path, train_spec(off_last_epochs=2), loader=loader).fit()
+    assert loader.asked == [(0, 0, True), (1, 0, False), (2, 0, False)]
+
+
+def test_a_spec_that_is_not_resolved_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"train\.lr: is still 'auto'"):
+        make_loop(tmp_path, train_spec(lr="auto"))
+
+
+class Hungry(Tiny):
+    """Memory for `room` pictures at once."""
+
+    room = 3
+
+    def losses(self, batch: Any) -> Any:
+        if batch.size > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().losses(batch)
+
+
+def test_out_of_memory_halves_and_accumulates(tmp_path: Path) -> None:
+    record = Memory()
+    result = make_loop(tmp_path, model=Hungry, record=record).fit()
+    assert result.steps == 15
+    said = record.of("decision")
+    assert [e["chosen"] for e in said] == ["8 in 4 parts"]
+    assert load_checkpoint(tmp_path / "checkpoints/last").info["trainer"]["parts"] == 4
+
+
+def test_not_even_one_picture_fits(tmp_path: Path) -> None:
+    class Starved(Hungry):
+        room = 0
+
+    with pytest.raises(MemoryExhaustedError):
+        make_loop(tmp_path, model=Starved).fit()
+
+
+def test_the_probe_leaves_no_trace(tmp_path: Path) -> None:
+    class Sated(Hungry):
+        room = 8
+
+    plain, probed = make_loop(tmp_path / "a"), make_loop(tmp_path / "b", model=Sated)
+    probed._probe()
+    assert probed.engine.parts == 1
+    plain.fit()
+    probed.fit()
+    a, b = (load_checkpoint(tmp_path / n / "checkpoints/last").model_state() for n in "ab")
+    assert same(a, b)
+
+
+def test_parts_give_the_same_gradient(tmp_path: Path) -> None:
+    """Without BatchNorm and dropout, a batch in parts is the same step to rounding."""
+    ends = []
+    for parts in (1, 4):
+        loop: Loop = make_loop(tmp_path / str(parts), train_spec(freeze=("backbone",), epochs=1))
+        loop.engine.parts = parts
+        loop.engine.model.drop.p = 0.0  # type: ignore[union-attr,assignment]
+        loop.fit()
+        ends.append(loop.engine.model.head.weight)  # type: ignore[union-attr]
+    torch.testing.assert_close(*ends)
+
+
+def test_frozen_parts_do_not_move(tmp_path: Path) -> None:
+    loop = make_loop(tmp_path, train_spec(freeze=("backbone",)))
+    before = {k: v.clone() for k, v in loop.engine.model.state_dict().items()}
+    loop.fit()
+    after = loop.engine.model.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"head.weight", "head.bias"}  # the frozen BatchNorm's statistics stay too
