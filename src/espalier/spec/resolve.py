@@ -14,7 +14,7 @@ from espalier.errors import Problem, SpecError
 from espalier.spec.effects import idle_fields, value_at
 from espalier.spec.facts import Facts, Hardware, InputFacts
 from espalier.spec.load import spec_class, values_of
-from espalier.spec.rules import RULES, UNKNOWN, Rule, Wish
+from espalier.spec.rules import RULES, Rule, Wish
 from espalier.spec.sections import Spec
 from espalier.spec.yaml_text import written
 
@@ -50,7 +50,7 @@ def resolve(spec: Spec, facts: Facts) -> tuple[Spec, tuple[Decision, ...]]:
     resolved, decisions = spec, []
     for path, rule in _rules(spec).items():
         asked = rule.word if isinstance(rule, Wish) else "auto"
-        if value_at(resolved, path) != asked or (path in UNKNOWN and UNKNOWN[path](facts)):
+        if value_at(resolved, path) != asked:
             continue
         value, reason = rule(resolved, facts)
         if value != asked:

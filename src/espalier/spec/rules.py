@@ -127,14 +127,14 @@ def std(spec: Spec, facts: Facts) -> tuple[tuple[float, ...], str]:
     return _statistics(spec, facts, facts.backbone.std if facts.backbone else _IMAGENET_STD)
 
 
-def classes(spec: Spec, facts: Facts) -> tuple[tuple[str, ...], str]:
+def classes(spec: Spec, facts: Facts) -> tuple[tuple[str, ...] | str, str]:
     """The data's."""
-    return facts.classes, f"{len(facts.classes)} found in the data"
+    return facts.classes or "auto", f"{len(facts.classes)} found in the data"
 
 
 def data_format(spec: Spec, facts: Facts) -> tuple[str, str]:
     """What was detected."""
-    return facts.data_format, "what the files look like"
+    return facts.data_format or "auto", "what the files look like"
 
 
 def batch_size(spec: Spec, facts: Facts) -> tuple[int, str]:
@@ -182,7 +182,7 @@ def lr(spec: Spec, facts: Facts) -> tuple[float, str]:
 
 def monitor(spec: Spec, facts: Facts) -> tuple[str, str]:
     """The task's headline figure."""
-    return facts.monitor, "the task's headline figure"
+    return facts.monitor or "auto", "the task's headline figure"
 
 
 RULES: Mapping[str, Rule] = {
@@ -207,13 +207,6 @@ RULES: Mapping[str, Rule] = {
     "train.lr": lr,
     "train.monitor": monitor,
 }
-
-UNKNOWN: Mapping[str, Callable[[Facts], bool]] = {
-    "data.format": lambda facts: not facts.data_format,
-    "data.classes": lambda facts: not facts.classes,
-    "train.monitor": lambda facts: not facts.monitor,
-}
-"""Fields that stay `auto` while the fact they need is not known (a spec is resolved before the data is read, too)."""
 
 
 def _input(spec: Spec) -> InputSpec:
