@@ -196,11 +196,10 @@ def is_bundle(path: str | Path) -> bool:
 
 
 def _files(path: str) -> Files:
-    if path.lower().endswith(".zip") and not path.startswith("zip://"):
-        if not storage.exists(path):
-            raise _absent(path)
-        if storage.is_remote(path) or Path(path).is_file():
-            return ZipFiles(path)
+    """The bundle's files. A zip is read by ZipFiles, with its own checks, not as the folder that storage makes of it."""
+    remote = storage.is_remote(path)
+    if path.lower().endswith(".zip") and (Path(path).is_file() or (remote and storage.exists(path))):
+        return ZipFiles(path)
     if not storage.is_dir(path):
         raise _absent(path)
     if not storage.exists(storage.join(path, MANIFEST)):

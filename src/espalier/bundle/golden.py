@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import math
+import tokenize
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,6 +18,10 @@ from espalier.bundle.files import damaged
 
 FOLDER = "golden"
 PREDICTIONS = f"{FOLDER}/predictions.json"
+
+
+_UNREADABLE = (ValueError, SyntaxError, TypeError, EOFError, RecursionError, MemoryError, tokenize.TokenError)
+"""What numpy raises on headers that it can't parse."""
 
 
 class Reader(Protocol):
@@ -112,7 +117,7 @@ def _array(data: bytes, where: str) -> NDArray[Any]:
         if np.lib.format.read_magic(buffer) != (1, 0):
             raise ValueError("not version 1.0 of the .npy format")
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(buffer)
-    except (ValueError, SyntaxError, TypeError, EOFError, RecursionError, MemoryError) as error:
+    except _UNREADABLE as error:
         raise damaged(where, f"is not a readable .npy file: {error}") from None
     rest = data[buffer.tell() :]
     if dtype.kind not in "fiub" or fortran or math.prod(shape) * dtype.itemsize != len(rest):

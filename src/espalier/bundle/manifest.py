@@ -7,7 +7,16 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, NoReturn
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    JsonValue,
+    ValidationError,
+    model_validator,
+)
 
 from espalier.bundle.files import FETCH_AGAIN
 from espalier.errors import ModelError, Problem
@@ -16,6 +25,9 @@ FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
 MANIFEST_LIMIT = 8 * 2**20
 """Bytes: far above any true bundle.json, far below what could fill a memory."""
+
+_MOST_VALUES = 300_000
+"""Commas and brackets: each value may cost a kilobyte once it was found to be wrong."""
 
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
 _SAFE_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@-]*")
@@ -70,7 +82,7 @@ class Parity(Part):
 
     tolerance: Number
     error: dict[str, Number]
-    batches: tuple[int, ...] = Field(strict=False)
+    batches: Annotated[tuple[int, ...], FailFast()] = Field(strict=False)
     sizes_hw: tuple[Annotated[tuple[int, int], Field(strict=False)], ...] = Field(default=(), strict=False)
     pictures: int = Field(ge=0)
 
@@ -90,9 +102,9 @@ class Artifact(Part):
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     backend: Text
     precision: Text
-    files: tuple[File, ...] = Field(min_length=1, max_length=1000, strict=False)
-    inputs: tuple[Port, ...] = Field(max_length=100, strict=False)
-    outputs: tuple[Port, ...] = Field(max_length=100, strict=False)
+    files: Annotated[tuple[File, ...], FailFast()] = Field(min_length=1, max_length=1000, strict=False)
+    inputs: Annotated[tuple[Port, ...], FailFast()] = Field(max_length=100, strict=False)
+    outputs: Annotated[tuple[Port, ...], FailFast()] = Field(max_length=100, strict=False)
     parity: Parity | None = None
     metric: Metric | None = None
 
@@ -139,13 +151,13 @@ class Manifest(Part):
     format_version: Literal[1] = 1
     name: Text
     task: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")
-    classes: tuple[Text, ...] = Field(max_length=1_000_000, strict=False)
+    classes: Annotated[tuple[Text, ...], FailFast()] = Field(max_length=200_000, strict=False)
     prepare: dict[str, JsonValue]
     decode: Decode
-    artifacts: tuple[Artifact, ...] = Field(min_length=1, max_length=100, strict=False)
+    artifacts: Annotated[tuple[Artifact, ...], FailFast()] = Field(min_length=1, max_length=100, strict=False)
     golden: Golden | None = None
-    files: tuple[File, ...] = Field(default=(), max_length=10_000, strict=False)
-    licences: tuple[Licence, ...] = Field(default=(), max_length=1000, strict=False)
+    files: Annotated[tuple[File, ...], FailFast()] = Field(default=(), max_length=10_000, strict=False)
+    licences: Annotated[tuple[Licence, ...], FailFast()] = Field(default=(), max_length=1000, strict=False)
     provenance: Provenance = Field(default_factory=Provenance)
 
     @model_validator(mode="after")
@@ -185,6 +197,10 @@ def from_text(data: bytes, where: str) -> Manifest:
 
 
 def _json(data: bytes, where: str) -> Any:
+    if sum(data.count(mark) for mark in (b",", b"[", b"{")) > _MOST_VALUES:
+        raise ModelError(
+            Problem(where, f"holds more than {_MOST_VALUES:,} values", "a bundle's description", FETCH_AGAIN)
+        )
     try:
         return json.loads(data.decode("utf-8"), parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:

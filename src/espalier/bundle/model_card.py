@@ -94,7 +94,7 @@ def _backbone(spec: Mapping[str, Any]) -> str:
 def _licences(manifest: Manifest) -> Iterator[str]:
     yield from ("", "## Licences", "")
     if not manifest.licences:
-        yield "No part with a licence of its own travels inside: the weights were trained from scratch."
+        yield "No licence of start weights is recorded: training began from random weights, or nobody stated one."
     for item in manifest.licences:
         commercial = {True: "commercial use allowed", False: "no commercial use", None: "commercial use not stated"}
         link = f" ({item.url})" if item.url else ""
