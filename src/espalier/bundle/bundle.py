@@ -196,7 +196,7 @@ def is_bundle(path: str | Path) -> bool:
 
 
 def _files(path: str) -> Files:
-    """The bundle's files. A zip is read by ZipFiles, with its own checks, not as the folder that storage makes of it."""
+    """The bundle's files. A zip is read by ZipFiles with its own checks, not as the folder that storage sees in it."""
     remote = storage.is_remote(path)
     if path.lower().endswith(".zip") and (Path(path).is_file() or (remote and storage.exists(path))):
         return ZipFiles(path)
