@@ -10,6 +10,7 @@ from importlib import metadata
 from espalier import networks
 from espalier.errors import InputError
 from espalier.networks.card import Network
+from espalier.spec.load import NetworkEntry
 
 GROUP = "espalier.networks"
 """The entry point group; each entry names a `Network`."""
@@ -26,6 +27,12 @@ def get(name: str) -> Network:
         card: Network = importlib.import_module(f"{networks.__name__}.{name}").CARD
         return card
     return _plug_in(name)
+
+
+def entry(name: str) -> NetworkEntry:
+    """What a spec needs to know of the network; the lookup that `spec.load` is handed."""
+    card = get(name)
+    return NetworkEntry(card.spec, card.presets)
 
 
 def for_task(task: str) -> list[Network]:

@@ -103,11 +103,11 @@ def _from_hub(source: str, folder: Path) -> Fetched:
 def _hub_file(repo: str, file: str, folder: Path, source: str) -> tuple[Path | None, str]:
     """The file and its ETag; None when the repository has no file of that name."""
     try:
-        import httpx  # the hub's own transport
         import huggingface_hub as hub
         from huggingface_hub import errors
     except ModuleNotFoundError as error:
         raise ModelError(Problem(source, "needs huggingface_hub", fix="pip install 'huggingface_hub>=1'")) from error
+    transport: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]  # of whichever client the hub uses
     try:
         about = hub.get_hf_file_metadata(hub.hf_hub_url(repo, file))
         return Path(hub.hf_hub_download(repo, file, revision=about.commit_hash, local_dir=folder)), about.etag or ""
@@ -115,7 +115,7 @@ def _hub_file(repo: str, file: str, folder: Path, source: str) -> tuple[Path | N
         raise ModelError(_unreachable(source, error)) from error
     except errors.EntryNotFoundError:
         return None, ""
-    except (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, httpx.HTTPError, OSError, ValueError) as error:
+    except (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, transport, OSError, ValueError) as error:
         raise ModelError(_unreachable(source, error)) from error
 
 

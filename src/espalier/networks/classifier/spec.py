@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
+from espalier.networks.classifier import rules
 from espalier.spec.fields import Auto, Model, Tunable, knob
+from espalier.spec.rules import Wish
 from espalier.spec.sections import NetworkSpec
 
 
@@ -23,6 +26,11 @@ class LossSpec(Model):
 
 class ClassifierSpec(NetworkSpec):
     """Any backbone with a linear (or one-hidden-layer) head: one label a picture, or several."""
+
+    rules: ClassVar[Mapping[str, Any]] = {
+        "multi_label": rules.multi_label,
+        "loss.class_weights": Wish("balanced", rules.balanced),
+    }
 
     name: str = knob("classifier", "The network's name")
     multi_label: bool | Auto = knob("auto", "May a picture have several labels (or none)? auto looks at the data")
