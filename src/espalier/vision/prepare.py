@@ -108,12 +108,10 @@ class PrepareInput:
             raise ImageError(f"{px(source_hw)} is too long and thin to be resized to {px(resized_hw)}")
         geometry = Geometry.stretch(source_hw, resized_hw)
         image_HWC = resize(image_HWC, resized_hw, self.resample)
-        if self.crop is not None:
-            step = self.crop.geometry(resized_hw)
-            image_HWC, geometry = self.crop.apply(image_HWC), geometry.then(step)
-        if self.pad is not None:
-            geometry = geometry.then(Geometry.pad(geometry.input_hw, self.pad.size_hw))
-            image_HWC = self.pad.apply(image_HWC)
+        for step in (self.crop, self.pad):
+            if step is not None:
+                geometry = geometry.then(step.geometry(geometry.input_hw))
+                image_HWC = step.apply(image_HWC)
         return image_HWC, geometry
 
     def pixels(self, image_HWC: NDArray[Any], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:

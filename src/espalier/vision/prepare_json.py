@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import types
 from collections.abc import Mapping
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from espalier.errors import ModelError, Problem
 
@@ -79,6 +78,6 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
         return float(value)
     elif hint is int and isinstance(value, int) and not isinstance(value, bool):
         return value
-    elif (hint is str or (kinds and not isinstance(hint, types.UnionType))) and isinstance(value, str):
+    elif (hint is str or get_origin(hint) is Literal) and isinstance(value, str):
         return value  # the dataclass itself says which words it knows
     raise ModelError(Problem(where, f"{value!r:.60} is not what belongs here"))

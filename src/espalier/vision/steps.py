@@ -85,11 +85,15 @@ class Pad:
         if not 0 <= self.value <= 65535:
             raise ModelError(f"prepare: pad.value is {self.value}, not a pixel value (0-65535)")
 
+    def geometry(self, source_hw: tuple[int, int]) -> Geometry:
+        """The map of a picture of `source_hw` onto the padded one. Raises ImageError when it does not fit."""
+        if source_hw[0] > self.size_hw[0] or source_hw[1] > self.size_hw[1]:
+            raise ImageError(f"{px(source_hw)} does not fit into {px(self.size_hw)}")
+        return Geometry.pad(source_hw, self.size_hw)
+
     def apply(self, image_HWC: NDArray[Any]) -> NDArray[Any]:
         """The picture at `size_hw`."""
         height, width, channels = image_HWC.shape
-        if height > self.size_hw[0] or width > self.size_hw[1]:
-            raise ImageError(f"{px((height, width))} does not fit into {px(self.size_hw)}")
         if (height, width) == self.size_hw:
             return image_HWC
         padded = np.full((*self.size_hw, channels), min(self.value, np.iinfo(image_HWC.dtype).max), image_HWC.dtype)
