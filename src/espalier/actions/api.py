@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from espalier.actions import ACTIONS, Action, extras, get
-from espalier.actions.models import lookup
-from espalier.errors import InterruptedByUser, UsageError
+from espalier.errors import InputError, InterruptedByUser, UsageError
+from espalier.networks.registry import entry
 from espalier.runs.run import Run
 from espalier.spec.dump import to_yaml
 from espalier.spec.load import load_spec
@@ -22,6 +22,8 @@ PathLike = str | os.PathLike[str]
 SpecSource = PathLike | Mapping[str, Any]
 Overrides = Sequence[str] | Mapping[str, Any]
 Watch = Callable[[Run], AbstractContextManager[None]]
+
+_BOOKKEEPING = frozenset({"run.json", "events.jsonl", "spec.yaml"})
 
 
 def call(
@@ -49,10 +51,10 @@ def call(
         os.fspath(spec) if isinstance(spec, os.PathLike) else spec,
         overrides=overrides,
         positionals=positionals,
-        lookup=lookup,
+        lookup=entry,
         network_needed=action.from_spec,
     )
-    with _run(action, checked, out, resume is not None) as run, watch(run):
+    with _run(action, checked, out, resume=resume is not None) as run, watch(run):
         return _work(action, checked, run, resumed=resume is not None)
 
 
@@ -185,17 +187,33 @@ def _folder(action: Action, out: PathLike | None, resume: PathLike | None) -> Pa
 
 
 @contextmanager
-def _run(action: Action, spec: Spec, out: Path | None, resume: bool) -> Iterator[Run]:
+def _run(action: Action, spec: Spec, out: Path | None, *, resume: bool) -> Iterator[Run]:
     """The run to write to; nowhere for a verb that writes none, and for all but the first of torchrun's processes."""
     name = action.name if spec.name == "auto" else spec.name
+    folder_was_there = out is not None and out.exists()
     if os.environ.get("RANK", "0") != "0":
         run = _run_beside(action, out if resume else None)
     elif action.writes_run or out is not None:
         run = Run.create(name, out=out, action=action.name, resume=resume)
     else:
         run = Run.nowhere(action.name)
-    with run:
-        yield run
+    try:
+        with run:
+            yield run
+    except InputError:
+        if run.kept and not resume:
+            _withdraw(run.path, keep_folder=folder_was_there)
+        raise
+
+
+def _withdraw(path: Path, *, keep_folder: bool) -> None:
+    """Takes back a run that wrong input ended before anything was made: the same command, corrected, finds room."""
+    files = list(path.iterdir()) if path.is_dir() else []
+    if {file.name for file in files} <= _BOOKKEEPING:
+        for file in files:
+            file.unlink()
+        if not keep_folder:
+            path.rmdir()
 
 
 def _run_beside(action: Action, resumed: Path | None) -> Run:

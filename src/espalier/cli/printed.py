@@ -17,7 +17,7 @@ def run(name: str, given: list[str]) -> int:
 
 
 def _spec(given: list[str]) -> int:
-    from espalier.actions.models import lookup
+    from espalier.networks.registry import entry
     from espalier.spec.dump import to_yaml
     from espalier.spec.load import load_spec, values_of
 
@@ -28,14 +28,14 @@ def _spec(given: list[str]) -> int:
     made.add_common()
     arguments = made.read(given)
     chosen = {"network.name": arguments.network, "network.preset": arguments.preset}
-    spec = load_spec(None, positionals=chosen, overrides=arguments.overrides, lookup=lookup, network_needed=True)
+    spec = load_spec(None, positionals=chosen, overrides=arguments.overrides, lookup=entry, network_needed=True)
     if arguments.json:
         return messages.answer_json(values_of(spec))
     return messages.answer(_heading(arguments.network) + to_yaml(spec, comments=True).rstrip())
 
 
 def _schema(given: list[str]) -> int:
-    from espalier.actions.models import lookup
+    from espalier.networks.registry import entry
     from espalier.spec.load import spec_class
     from espalier.spec.schema import json_schema
 
@@ -44,7 +44,7 @@ def _schema(given: list[str]) -> int:
     made.add_argument("action", metavar="ACTION", nargs="?", help="only the section of this verb")
     made.add_common()
     arguments = made.read(given)
-    cls = spec_class(lookup(arguments.network).spec_class)
+    cls = spec_class(entry(arguments.network).spec_class)
     return messages.answer_json(json_schema(cls, _section(arguments.action)))
 
 

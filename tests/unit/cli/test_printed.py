@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from espalier.actions.models import lookup
+from espalier.networks.registry import entry
 from espalier.spec.load import load_spec
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -18,7 +18,7 @@ def test_the_printed_spec_trains(espalier: Cli) -> None:
     code, out, _ = espalier("spec", "classifier")
     assert code == 0
     Path("s.yaml").write_text(out)
-    assert load_spec("s.yaml", lookup=lookup) == load_spec({"network.name": "classifier"}, lookup=lookup)
+    assert load_spec("s.yaml", lookup=entry) == load_spec({"network.name": "classifier"}, lookup=entry)
     assert espalier("train", "s.yaml")[0] == 0
 
 

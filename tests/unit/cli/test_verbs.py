@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from espalier.errors import InterruptedByUser, MissingExtraError, ParityError, Problem, RunExistsError
+from espalier.errors import InterruptedByUser, MissingExtraError, ModelError, ParityError, Problem, RunExistsError
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -132,6 +132,18 @@ def test_errors_end_with_their_code_and_no_traceback(
     assert "Traceback" not in err
     got, _, err = espalier("predict", "m", "a", "--debug")
     assert (got, "Traceback" in err) == (code, True)
+
+
+def test_wrong_input_found_by_the_verb_leaves_no_run(espalier: Cli, behaviour: dict[str, Any]) -> None:
+    behaviour["raise"] = ModelError("no such model")
+    assert espalier("predict", "m", "a", "--out", "o")[0] == 2
+    assert not Path("o").exists()
+    Path("o").mkdir()
+    assert espalier("predict", "m", "a", "--out", "o")[0] == 2
+    assert list(Path("o").iterdir()) == []
+    behaviour["raise"] = ParityError("differs")
+    assert espalier("predict", "m", "a", "--out", "o")[0] == 1
+    assert json.loads(Path("o/run.json").read_text())["state"] == "failed"
 
 
 def test_many_problems_are_cut(espalier: Cli, behaviour: dict[str, Any]) -> None:
