@@ -25,7 +25,7 @@ from espalier.runs.report.render import widths
 from espalier.runs.run import Run
 from espalier.spec.sections import ReportSpec, Spec
 
-HOSTILE = "</style></script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&\x00\u202e\udc80"
+HOSTILE = "</style></script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&\x00\u202e"
 NAMES = ("oak", HOSTILE, "beech")
 EVERY: tuple[Block, ...] = (
     Headline(HOSTILE, [Figure(HOSTILE, 0.9, 0.85, 0.94, "%", HOSTILE), Figure("loss", float("nan"))], HOSTILE),
@@ -84,7 +84,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_hostile_names_stay_text(root: Path) -> None:
-    page = Page(render_blocks(HOSTILE, EVERY, root))
+    page = Page(render_blocks(HOSTILE + "\udc80", EVERY, root))
     assert len(page.all("script")) == 1
     assert len(page.all("style")) == 1
     assert all(str(image["src"]).startswith("data:image/jpeg;base64,") for image in page.all("img"))
@@ -195,8 +195,7 @@ def test_blocks_come_back_from_a_file(block: Block, tmp_path: Path) -> None:
     raw = next(e for e in run.events() if e["kind"] == "block")["block"]
     back = block_of(raw, "here")
     assert back is not None
-    read = render_blocks("t", [back], tmp_path).replace("\\udc80", "�")
-    assert read == render_blocks("t", [block], tmp_path)
+    assert render_blocks("t", [back], tmp_path) == render_blocks("t", [block], tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -34,9 +34,9 @@ def digits(number: float) -> str:
     if number == int(number) and abs(number) < 1e15:
         return f"{int(number):,}"
     size = abs(number)
-    if size < 1e-3 or size >= 1e6:
+    if size < 1 or size >= 1e6:
         return f"{number:.3g}"
-    decimals = 4 if size < 0.1 else 3 if size < 1 else 2 if size < 10 else 1 if size < 1000 else 0
+    decimals = 2 if size < 10 else 1 if size < 1000 else 0
     return f"{number:,.{decimals}f}"
 
 

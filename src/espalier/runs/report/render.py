@@ -44,7 +44,8 @@ def _can_share(block: Block) -> bool:
     if isinstance(block, Matrix):
         return len(block.columns) <= 4
     if isinstance(block, Table):
-        return len(block.columns) <= 3
+        numbers = sum(not isinstance(cell, str) for cell in block.rows[0]) if block.rows else 0
+        return len(block.columns) <= 3 or (len(block.columns) <= 5 and numbers >= len(block.columns) - 1)
     if isinstance(block, Text):
         return block.code or len(block.text) < 600
     return isinstance(block, (Curve, Bars))
