@@ -31,6 +31,7 @@ class ModelInfo(BaseModel):
     licences: tuple[Licence, ...] = ()
     data_fingerprint: str = ""
     run: str = ""
+    trained_on_all: bool = False  # every labelled picture was learnt from, so none of them can score the model
     figures: dict[str, JsonValue] = {}
     epoch: int | None = None
 

@@ -19,7 +19,7 @@ from espalier.networks.card import Network
 from espalier.networks.card import build as build_network
 from espalier.runtime.model import backend as bundle_backend
 from espalier.runtime.predictor import Predictor
-from espalier.spec.load import NetworkEntry, load_spec
+from espalier.spec.load import load_spec
 from espalier.spec.sections import Spec
 from espalier.tasks import base as tasks
 from espalier.vision.prepare import Prepare
@@ -33,6 +33,9 @@ _LARGEST_INFO_BYTES = 64 * 2**20
 
 BackendName = Literal["auto", "onnxruntime", "torch"]
 Kind = Literal["checkpoint", "bundle"]
+
+lookup = registry.entry
+"""What `load_spec` is handed: network name → its spec class and presets."""
 
 
 class OpenModel(ABC):
@@ -51,6 +54,11 @@ class OpenModel(ABC):
 
     @property
     @abstractmethod
+    def info(self) -> ModelInfo | None:
+        """What the checkpoint says of the model; None for a bundle away from its run."""
+
+    @property
+    @abstractmethod
     def spec(self) -> Spec | None:
         """The resolved spec that made the model; None where none is at hand (a bundle away from its run)."""
 
@@ -66,6 +74,11 @@ class OpenModel(ABC):
     def predictor(self, *, batch_size: int = 8) -> Predictor:
         """prepare → backend → decode."""
         return Predictor(self.prepare, self.backend, self.decoder, self.classes, self.params, batch_size=batch_size)
+
+    @property
+    def holds_out(self) -> bool:
+        """Did training keep some of the labelled pictures apart (as far as is known)?"""
+        return self.info is None or not self.info.trained_on_all
 
     @property
     def channels(self) -> Any:
@@ -91,10 +104,14 @@ class BundleModel(OpenModel):
         return bundle_backend(self.bundle, self.bundle.artifact(), device=self.device)
 
     @cached_property
+    def info(self) -> ModelInfo | None:
+        """What the run around the bundle says, if it lies in one: a bundle itself keeps no paths to data."""
+        return _info_beside(self.path)
+
+    @cached_property
     def spec(self) -> Spec | None:
-        """The spec of the run around the bundle, if it lies in one: a bundle itself keeps no paths to data."""
-        info = _info_beside(self.path)
-        return None if info is None else resolved_spec(info)
+        """The spec of the run around the bundle, if it lies in one."""
+        return None if self.info is None else resolved_spec(self.info)
 
     def module(self) -> TrainableModel:
         fix = "give the run or the checkpoint that it was exported from"
@@ -108,13 +125,18 @@ class CheckpointModel(OpenModel):
 
     def __init__(self, path: Path, device: str) -> None:
         self.path, self.device = path, device
-        self.info = read_info(path)
+        self._info = read_info(path)
         self.card: Network = registry.get(self.info.network)
         self.name = self.info.run or self.info.network
         self.task, self.classes = tasks.get(self.info.task), self.info.classes
         self.prepare = Prepare.from_json(self.info.prepare)
         self.decoder = self.task.decoder(self.info.decode.name, self.info.decode.version)
         self.params, self.licences = self.info.decode.params, self.info.licences
+
+    @property
+    def info(self) -> ModelInfo:
+        """What checkpoint.json says."""
+        return self._info
 
     @cached_property
     def spec(self) -> Spec | None:
@@ -156,12 +178,6 @@ def open_model(path: str | Path, *, device: str = "auto", backend: BackendName =
         fix = f"make a bundle first: espalier export {path}"
         raise ModelError(Problem(found, "is a checkpoint, which ONNX Runtime does not run", fix=fix))
     return CheckpointModel(Path(found), device)
-
-
-def lookup(name: str) -> NetworkEntry:
-    """What `load_spec` needs to know of a network."""
-    card = registry.get(name)
-    return NetworkEntry(card.spec, card.presets)
 
 
 def resolved_spec(info: ModelInfo) -> Spec:

@@ -112,7 +112,7 @@ def _file_name(name: str) -> str:
 
 
 def _words(row: dict[str, Any]) -> str:
-    shown = list(row.items())[:4]
+    shown = [(name, value) for name, value in row.items() if ":" not in name][:4]
     return ", ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in shown)
 
 

@@ -107,4 +107,4 @@ def _number(value: Any) -> str:
 
 def _inline(text: str) -> str:
     """Text that can't break out of its line or table cell."""
-    return " ".join(text.split()).replace("|", "\\|").replace("`", "'")[:200]
+    return " ".join(text.split()).replace("|", "\\|").replace("`", "'")[:500]

@@ -17,7 +17,7 @@ from espalier.bundle.compare import Match
 from espalier.bundle.golden import GoldenSet
 from espalier.bundle.manifest import Artifact, Decode, Golden, Licence, Manifest, Metric, Parity, Port, Provenance
 from espalier.bundle.model_card import model_card
-from espalier.bundle.verify import golden_query
+from espalier.bundle.verify import VerifyReport, golden_query
 from espalier.errors import ParityError, Problem, SpecError
 from espalier.export.golden import drawn_pictures
 from espalier.export.onnx import onnx_bytes
@@ -84,6 +84,7 @@ class Made:
     manifest: Manifest
     parity: ParityReport
     metric: Metric | None
+    verified: VerifyReport
 
 
 def make_bundle(
@@ -116,8 +117,8 @@ def make_bundle(
         _gate_metric(metric, options.metric_tolerance)
     golden = _golden_set(subject, pair.reference, golden_inputs, queries)
     manifest = _manifest(subject, pair.graph, graph, parity, metric, golden, options)
-    manifest = _write(folder, manifest, {GRAPH: graph, **golden_files.to_files(golden)}, subject.match)
-    return Made(manifest, parity, metric)
+    manifest, verified = _write(folder, manifest, {GRAPH: graph, **golden_files.to_files(golden)}, subject.match)
+    return Made(manifest, parity, metric, verified)
 
 
 def _check_options(card: Network, options: ExportSpec) -> None:
@@ -279,10 +280,15 @@ def _parity(report: ParityReport) -> Parity:
     )
 
 
-def _write(folder: str | Path, manifest: Manifest, contents: dict[str, bytes], match: Match | None) -> Manifest:
+def _write(
+    folder: str | Path, manifest: Manifest, contents: dict[str, bytes], match: Match | None
+) -> tuple[Manifest, VerifyReport]:
     """Writes the bundle beside its place, opens that copy as a user would, verifies it, and only then puts it there."""
+    reports: list[VerifyReport] = []
 
     def prove(bundle: Bundle) -> None:
-        bundle.verify(open_backend(bundle, bundle.artifact(), device="cpu").run, match=match).raise_if_failed(GRAPH)
+        reports.append(bundle.verify(open_backend(bundle, bundle.artifact(), device="cpu").run, match=match))
+        reports[-1].raise_if_failed(GRAPH)
 
-    return Bundle.write(folder, manifest, contents | {"README.md": model_card(manifest).encode()}, prove=prove)
+    contents = contents | {"README.md": model_card(manifest).encode()}
+    return Bundle.write(folder, manifest, contents, prove=prove), reports[-1]
