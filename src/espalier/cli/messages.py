@@ -65,7 +65,9 @@ def result_lines(result: Mapping[str, Any]) -> list[str]:
     """`name: value` for what of a result fits on a line; the rest is in the run and in --json."""
     lines: list[str] = []
     for name, value in result.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and "value" in value:
+            lines.append(f"{name}: {_figure(value)}")
+        elif isinstance(value, Mapping):
             lines += [f"{name}.{line}" for line in result_lines(value)] if len(value) <= 12 else []
         elif isinstance(value, (list, tuple)):
             shown = all(isinstance(item, (str, int, float)) for item in value) and 0 < len(value) <= 12
@@ -80,6 +82,12 @@ def prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _figure(figure: Mapping[str, Any]) -> str:
+    """A number with its interval: `0.912 (0.88 to 0.94)`."""
+    low, high = figure.get("low"), figure.get("high")
+    return _short(figure["value"]) + ("" if low is None or high is None else f" ({_short(low)} to {_short(high)})")
 
 
 def _short(value: Any) -> str:

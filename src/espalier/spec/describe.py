@@ -120,6 +120,8 @@ def _plural(annotation: Any) -> str:
 
 def range_words(bounds: Mapping[str, float]) -> str:
     """`1-100000`, `at least 1`, `above 0, at most 1`."""
+    if "ge" in bounds and bounds.get("le") == bounds["ge"]:
+        return f"{bounds['ge']:.12g}"
     if "ge" in bounds and "le" in bounds:
         return f"{bounds['ge']:.12g}-{bounds['le']:.12g}"
     words = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
