@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import importlib
 import json
+import lzma
 import os
 import secrets
 import shutil
@@ -19,6 +20,7 @@ import sys
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -39,7 +41,7 @@ _WRITE_PROBLEMS = frozenset(
      errno.ENOTDIR, errno.EISDIR, errno.EMFILE, errno.ENFILE}
 )  # fmt: skip
 _INPUT_PROBLEMS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
-_ZIP_PROBLEMS = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError)
+_DAMAGE = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, zlib.error, lzma.LZMAError)
 _ZIP_RATIO, _ZIP_FREE_BYTES = 200, 64 << 20  # a member may be 64 MB, and more when it isn't packed more than 200-fold
 
 
@@ -224,9 +226,9 @@ def _reading(path: StrPath) -> Iterator[None]:
         raise InputError(_read_problem(path, error)) from error
     except OSError as error:
         raise StorageError(Problem(str(path), f"can't be read: {error.strerror or error}")) from error
-    except _ZIP_PROBLEMS as error:
+    except _DAMAGE as error:  # of a zip: no zip at all, an unknown packing, a password, a checksum
         raise InputError(
-            Problem(str(path), f"can't be read from its zip: {error}", fix="make the zip again")
+            Problem(str(path), f"can't be read: {error}", fix="copy it, or make the zip, again")
         ) from error
 
 

@@ -276,7 +276,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 @pytest.mark.parametrize(
     ("kind", "mode", "side", "channels", "refused"),
     [
-        ("PNG", "L", 15_500, "grey", True), ("PNG", "L", 9_500, "rgb", False), ("PNG", "RGB", 9_500, "rgb", True),
+        ("PNG", "L", 16_000, "grey", True), ("PNG", "L", 9_500, "rgb", False), ("PNG", "RGB", 9_500, "rgb", True),
         ("PNG", "RGB", 8_000, "rgb", False), ("JPEG", "RGB", 6_500, "rgb", False), ("WEBP", "RGB", 5_300, "rgb", False),
     ],
 )  # fmt: skip
