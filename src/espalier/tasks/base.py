@@ -85,11 +85,16 @@ class Scores:
     blocks: Sequence[Block] = ()  # tables, matrices, curves for the report
     per_item: Mapping[str, Any] = field(default_factory=dict)  # what the metric resamples, one row a picture
     names: Sequence[str] = ()  # the pictures, in the order of per_item
+    errors: frozenset[str] = frozenset()  # keys of the figures of which less is better
 
     @property
     def value(self) -> float:
         """The headline figure's value."""
         return self.figures[self.main].value
+
+    def rises(self, key: str) -> bool:
+        """Is more of this figure better?"""
+        return self.higher_is_better if key == self.main else key not in self.errors
 
 
 @dataclass(frozen=True)

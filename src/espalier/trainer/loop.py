@@ -235,12 +235,12 @@ class Loop:
             self.at.epoch, self.at.batch = number, 0
         if self.stopped is None and self.at.epoch >= self.epochs:
             self.stopped = "epochs"
-        figures = {f"train_{name}": value for name, value in self.engine.means(self.epoch_means.means()).items()}
+        loss = self.engine.means(self.epoch_means.means())
         due = self.stopped is not None or number % self.train.evaluate_every_epochs == 0
         scores = self._evaluate() if due and self.validate is not None else {}
         self.epoch_means.reset()
-        self._emit("epoch", epoch=number, step=self.at.step, figures={**figures, **scores})
-        self.board.write({**figures, **scores}, self.at.step)
+        self._emit("epoch", epoch=number, step=self.at.step, figures=scores, train_loss=loss)
+        self.board.write(scores | {f"train_loss/{name}": value for name, value in loss.items()}, self.at.step)
         self._keep(scores, number)
         if self.stop.requested:
             self._interrupt()

@@ -120,6 +120,7 @@ def scores(kept: Single, *, bootstrap: int, seed: int) -> Scores:
     return Scores(
         main="accuracy",
         higher_is_better=True,
+        errors=frozenset({"ece", "log_loss"}),
         figures=found,
         n=kept.pictures.count,
         blocks=_blocks(kept, found, sums, bootstrap),

@@ -1,0 +1,52 @@
+"""The labelled pictures of a spec's `data` section: what is trained on and what is held out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from espalier.data.formats import read_splits
+from espalier.data.index import Index
+from espalier.data.split import split
+from espalier.errors import DataError, Problem, SpecError
+from espalier.spec.sections import DataSpec, Spec
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A training and a validation set with the same classes; `words` says where the second is from."""
+
+    train: Index
+    val: Index
+    words: str
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with any path, label or class of either set."""
+        return f"{self.train.fingerprint()}-{self.val.fingerprint()}"
+
+
+def index(spec: Spec) -> Pictures:
+    """The pictures that a spec trains on: its validation set, else the data's own, else a grouped share held out.
+
+    Raises SpecError when the spec names no data, DataError for data that can't be used.
+    """
+    data = spec.data
+    if data.train is None:
+        raise SpecError(Problem("data.train", "no training pictures are named", fix="add data.train=PATH"))
+    splits = read_splits(data.train, format=data.format, images=data.images, classes=data.classes, group=data.group)
+    if "train" not in splits:
+        raise DataError(Problem(data.train, f"there is no part 'train', only {', '.join(splits)}"))
+    train = splits["train"]
+    if data.val is not None:
+        return Pictures(train, _validation(data.val, data, train), data.val)
+    if "val" in splits:
+        return Pictures(train, splits["val"].with_classes(train.classes), f"{data.train}, its part 'val'")
+    kept, held_out = split(train, data.val_fraction, seed=spec.seed, near_duplicates=data.near_duplicates)
+    words = f"{len(held_out)} of {len(train)} pictures, held out by groups"
+    return Pictures(train.subset(kept), train.subset(held_out), words)
+
+
+def _validation(path: str, data: DataSpec, train: Index) -> Index:
+    splits = read_splits(path, images=data.images, group=data.group)
+    name = next((part for part in ("val", "test", "train") if part in splits), next(iter(splits)))
+    return splits[name].with_classes(train.classes)

@@ -1,0 +1,213 @@
+"""`train`: a network by its spec; index → split → resolve → build → load → loop → checkpoint → result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from espalier.actions import pictures, recipe
+from espalier.actions.finetune import loader_of
+from espalier.actions.models import open_model
+from espalier.actions.pictures import Pictures
+from espalier.actions.recipe import Recipe
+from espalier.actions.scoring import Scored, figures_json, galleries, score, words
+from espalier.data.samples import Samples
+from espalier.errors import DataError, ModelError, Problem, SpecError
+from espalier.layers.module_backend import ModuleBackend
+from espalier.networks import registry
+from espalier.runs.run import Run
+from espalier.spec.dump import to_yaml
+from espalier.spec.resolve import Decision
+from espalier.spec.sections import Spec
+from espalier.tasks import base as tasks
+from espalier.tasks.base import Scores
+from espalier.trainer.checkpoint import exists, load_checkpoint
+from espalier.trainer.devices import rank_and_world
+from espalier.trainer.loop import Loop, TrainResult
+
+if TYPE_CHECKING:
+    from espalier.layers.model import TrainableModel
+
+REHEARSED = 8  # validation pictures that are scored before training, so that a mistake shows before an epoch is spent
+
+
+def train(spec: Spec, run: Run) -> dict[str, Any]:
+    """Trains the spec's network and scores the best checkpoint on the validation set.
+
+    A run that was interrupted goes on from its last checkpoint. Raises SpecError, DataError, ModelError, and what
+    `Loop.fit` raises.
+    """
+    resume = _resumes(run)
+    data = pictures.index(spec)
+    _tell_data(data, run, resume=resume)
+    plan = _resolved(spec, data, run)
+    model = plan.build()
+    if plan.spec.train.start_from and not resume:
+        start_from(model, plan.spec.train.start_from, plan.classes, run)
+    validation = Validation(plan, plan.samples(data.val))
+    rehearsed = validation.rehearse(model)
+    plan = _with_monitor(plan, rehearsed, run)
+    run.write_spec(to_yaml(plan.spec))
+    rises = rehearsed.rises(plan.spec.train.monitor)
+    result = _loop(plan, model, data, validation, run, rises=rises, resume=resume)
+    return _finish(plan, model, result, validation, run)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Scores a model by the path that is deployed: prepare → module → decode."""
+
+    plan: Recipe
+    samples: Samples
+
+    def __call__(self, model: TrainableModel) -> dict[str, float]:
+        """The figures without intervals."""
+        return {key: figure.value for key, figure in self.score(model).scores.figures.items()}
+
+    def score(self, model: TrainableModel, *, bootstrap: int = 0) -> Scored:
+        """Predictions and figures of all validation pictures."""
+        return self._scored(model, self.samples, bootstrap)
+
+    def rehearse(self, model: TrainableModel) -> Scores:
+        """The scores of a few pictures: which figures there are, and that all of it works."""
+        rows = np.unique(np.linspace(0, len(self.samples) - 1, REHEARSED).round().astype(int))
+        return self._scored(model, self.samples.subset(rows), 0).scores
+
+    def _scored(self, model: TrainableModel, samples: Samples, bootstrap: int) -> Scored:
+        predictor = self.plan.predictor(ModuleBackend(model, next(model.parameters()).device))
+        return score(predictor, samples, bootstrap=bootstrap, seed=self.plan.spec.seed)
+
+
+def start_from(model: TrainableModel, path: str, classes: Sequence[str], run: Run) -> None:
+    """Puts the weights of another model of the same network into `model`; heads of other classes stay new.
+
+    Raises ModelError when any other weight is missing or has another shape.
+    """
+    opened = open_model(path, device="cpu", backend="torch")
+    theirs, own = opened.module().state_dict(), model.state_dict()
+    heads = () if opened.classes == tuple(classes) else model.head_prefixes()
+    fresh = [name for name in own if heads and name.startswith(heads)]
+    wrong = [name for name in own if name not in fresh and _shape(theirs, name) != own[name].shape]
+    if wrong:
+        some = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+        raise ModelError(
+            Problem(
+                "train.start_from",
+                f"{path} does not fit this network: {some}",
+                "a model of the same network, backbone and input",
+                "train without start_from",
+            )
+        )
+    for name in own.keys() - set(fresh):
+        own[name].copy_(theirs[name])
+    run.note(parent=path)
+    made = f"; made anew for other classes: {', '.join(fresh)}" if fresh else ""
+    run.say(f"starts from {path}{made}")
+
+
+def _resumes(run: Run) -> bool:
+    """Does the run go on from a checkpoint? One that was interrupted before its first begins again."""
+    if not run.record.resumed:
+        return False
+    if exists(run.path / "checkpoints" / "last"):
+        return True
+    run.cut_events(0)
+    run.say("the run was interrupted before its first checkpoint, so it begins again")
+    return False
+
+
+def _tell_data(data: Pictures, run: Run, *, resume: bool) -> None:
+    """Says and records what is trained on. Raises DataError when a run that goes on finds other data than before."""
+    before = run.record.data.get("fingerprint")
+    if resume and before is not None and before != data.fingerprint:
+        raise DataError(
+            Problem(
+                "data",
+                "the pictures or labels are not those that this run began with",
+                "a run that is resumed ends as if it had never stopped",
+                "put the old data back, or begin a new run with train.start_from",
+            )
+        )
+    counts = dict(zip(data.train.classes, data.train.picture_counts().tolist(), strict=True))
+    facts = {"train": len(data.train), "val": len(data.val), "validation": data.words, "classes": counts}
+    run.note(data={**facts, "fingerprint": data.fingerprint})
+    run.emit("data", **facts)
+    run.say(f"{len(data.train)} pictures to learn from, {len(data.val)} to validate on ({data.words})")
+
+
+def _resolved(spec: Spec, data: Pictures, run: Run) -> Recipe:
+    assert spec.network is not None
+    task = tasks.get(registry.get(spec.network.name).task)
+    return recipe.make(spec, task, data.train, n_val=len(data.val), run=run)
+
+
+def _with_monitor(plan: Recipe, scores: Scores, run: Run) -> Recipe:
+    """The recipe with the figure that decides which checkpoint is best. Raises SpecError for one that there isn't."""
+    asked = plan.spec.train.monitor
+    if asked == "auto":
+        run.decisions([Decision("train.monitor", "auto", scores.main, "the task's headline figure")])
+        return plan.with_train(monitor=scores.main)
+    if asked not in scores.figures:
+        raise SpecError(
+            Problem("train.monitor", f"validation gives no '{asked}'", f"it gives: {', '.join(scores.figures)}")
+        )
+    return plan
+
+
+def _loop(
+    plan: Recipe,
+    model: TrainableModel,
+    data: Pictures,
+    validation: Validation,
+    run: Run,
+    *,
+    rises: bool,
+    resume: bool,
+) -> TrainResult:
+    with loader_of(plan, data.train) as loader:
+        loop = Loop(
+            model,
+            plan.spec.train,
+            loader,
+            validate=validation,
+            monitor=plan.spec.train.monitor,
+            higher_is_better=rises,
+            checkpoints=run.folder("checkpoints"),
+            record=run,
+            seed=plan.spec.seed,
+            meta=plan.info(data.train, run).to_json(),
+        )
+        return loop.fit(resume=resume)
+
+
+def _finish(
+    plan: Recipe, model: TrainableModel, result: TrainResult, validation: Validation, run: Run
+) -> dict[str, Any]:
+    """The best checkpoint scored with intervals, shown, and summed up."""
+    summary = {
+        "checkpoint": "checkpoints/best",
+        "best_epoch": result.best_epoch,
+        "epochs": result.epochs,
+        "steps": result.steps,
+        "stopped": result.stopped,
+        "seconds": round(result.seconds, 1),
+        "images_per_s": round(result.images_per_s, 1),
+        "data_wait": round(result.data_wait, 4),
+    }
+    if rank_and_world()[0] != 0:
+        return summary
+    load_checkpoint(result.best_path).load_into(model)
+    scored = validation.score(model, bootstrap=plan.spec.evaluate.bootstrap)
+    for block in scored.scores.blocks:
+        run.block("result", block)
+    for gallery in galleries(run, validation.samples, scored, count=plan.spec.evaluate.pictures):
+        run.block("mistakes", gallery)
+    run.say(f"best after epoch {result.best_epoch}: {words(scored.scores.figures[scored.scores.main])}")
+    return {**summary, "task": plan.task.name, **figures_json(scored.scores)}
+
+
+def _shape(state: Mapping[str, Any], name: str) -> Any:
+    return state[name].shape if name in state else None
