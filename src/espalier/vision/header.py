@@ -14,6 +14,7 @@ from PIL import Image, ImageFile
 
 from espalier.errors import ImageError, Problem
 from espalier.vision.channels import COUNT, Channels
+from espalier.vision.tiff import BandTiff
 
 MAX_PIXELS = 300_000_000
 
@@ -89,6 +90,13 @@ def info_of(picture: Image.Image) -> PictureInfo:
         bands = 1 if picture.mode.startswith("I;16") else _BANDS.get(picture.mode, 3)
     pages = int(getattr(picture, "n_frames", 1)) if picture.format == "TIFF" else 1
     return PictureInfo(size_hw, bands, _bits(picture), picture.mode, picture.format or "memory", orientation, pages)
+
+
+def info_of_bands(layout: BandTiff) -> PictureInfo:
+    """What a TIFF of many bands is."""
+    orientation = layout.orientation if 1 <= layout.orientation <= 8 else 1
+    size_hw = layout.size_hw[::-1] if orientation >= 5 else layout.size_hw
+    return PictureInfo(size_hw, layout.bands, layout.bits, "bands", "TIFF", orientation)
 
 
 def _bits(picture: Image.Image) -> int:

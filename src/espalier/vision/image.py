@@ -8,7 +8,8 @@ The rules, part of prepare's version 1:
 * Palettes become RGB, or RGBA when they have transparency; CMYK, YCbCr, Lab and HSV become RGB by Pillow's rule.
 * "rgb": grey is repeated, alpha is dropped. "grey": ITU-R 601 luma as Pillow rounds it. "rgba": opaque where there is
   no alpha. "auto": the picture's own bands. "bands": the same, and the pages of a TIFF whose pages are all grey and of
-  one size are its bands; `.npy` files (HW or HWC, 8 or 16 bit) are pictures with any number of bands.
+  one size are its bands. TIFFs of more than four samples, or of several grey ones, and `.npy` files (HW or HWC, 8 or
+  16 bit) are pictures with any number of bands.
 
 Arrays that come out may be read-only.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +38,7 @@ from espalier.vision.header import (
     MAX_PIXELS,
     PictureInfo,
     info_of,
+    info_of_bands,
     is_deep_colour,
     is_npy,
     open_picture,
@@ -44,6 +47,7 @@ from espalier.vision.header import (
     refuse_large,
     refuse_many_scans,
 )  # fmt: skip
+from espalier.vision.tiff import band_tiff, read_bands
 
 __all__ = ["MAX_PIXELS", "SUFFIXES", "PictureInfo", "Source", "probe", "read_image"]
 Source = str | Path | bytes | NDArray[Any] | Image.Image
@@ -64,7 +68,7 @@ def probe(source: Source, *, name: str = "") -> PictureInfo:
         return info_of(source)
     where = name or _where(source)
     with _told(where), _open(source) as file:
-        return probe_npy(file) if is_npy(file) else info_of(open_picture(file))
+        return _look(file)
 
 
 def read_image(
@@ -124,7 +128,15 @@ def _told(where: str) -> Iterator[None]:
 
 def _reason(error: BaseException) -> str:
     text = " ".join(str(error).split())[:200] or type(error).__name__
-    return "the file is truncated" if "truncated" in text.lower() or isinstance(error, EOFError) else text
+    ended = isinstance(error, EOFError | struct.error) or "truncated" in text.lower()
+    return "the file is truncated" if ended else text
+
+
+def _look(file: IO[bytes]) -> PictureInfo:
+    if is_npy(file):
+        return probe_npy(file)
+    layout = band_tiff(file)
+    return info_of_bands(layout) if layout else info_of(open_picture(file))
 
 
 # ---- decoding ----------------------------------------------------------------------------------------------------
@@ -136,6 +148,11 @@ def _decode(file: IO[bytes], channels: Channels, max_pixels: int) -> NDArray[Any
         info = probe_npy(file)
         refuse_large(info, channels, file_bytes, max_pixels)
         return _read_npy(file, info)
+    layout = band_tiff(file)
+    if layout is not None:
+        info = info_of_bands(layout)
+        refuse_large(info, channels, file_bytes, max_pixels)
+        return _upright(read_bands(file, layout), info.orientation)
     picture = open_picture(file)
     info = info_of(picture)
     if picture.format == "JPEG" and picture.info.get("progressive"):
