@@ -41,7 +41,7 @@ def write(
         raise UsageError(
             Problem("--pictures", "a data set of folders consists of its pictures", "copy, or another format")
         )
-    _refuse_target(splits, folder)
+    refuse_target(folder, (index.source for index in splits.values()))
     parted = len(splits) > 1 or set(splits) != {"train"}
     with storage.atomic_folder(folder) as made:
         if pictures == "copy":
@@ -57,18 +57,15 @@ def write(
     return (*losses, *([Loss("pictures turned upright and encoded anew", turned)] if turned else []))
 
 
-def _refuse_target(splits: Splits, folder: Path) -> None:
+def refuse_target(folder: Path, sources: Iterable[str]) -> None:
+    """Raises RunExistsError for a folder that isn't empty, UsageError for one inside a folder that is read."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunExistsError(Problem(str(folder), "is there already and not empty", fix="name a new folder"))
-    for index in splits.values():
-        for source in (index.root, index.source):
-            if (
-                not storage.is_remote(source)
-                and Path(source).is_dir()
-                and folder.resolve().is_relative_to(Path(source).resolve())
-            ):
-                text = f"lies inside {source}, which is read and never written to"
-                raise UsageError(Problem(str(folder), text, fix="name a folder elsewhere"))
+    for source in sources:
+        is_folder = not storage.is_remote(source) and Path(source).is_dir()
+        if is_folder and folder.resolve().is_relative_to(Path(source).resolve()):
+            text = f"lies inside {source}, which is read and never written to"
+            raise UsageError(Problem(str(folder), text, fix="name a folder elsewhere"))
 
 
 def _absolute(path: str) -> str:

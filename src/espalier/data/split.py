@@ -13,6 +13,7 @@ from espalier.data.scan import Scan, scan
 from espalier.errors import DataError, Problem
 
 Rows = NDArray[np.int64]
+_SIZE_WEIGHT = 0.1  # of a part's size beside its classes
 
 
 def split(
@@ -75,35 +76,37 @@ def _chained(key: Rows, rows: Rows) -> Rows:
 def _assign(
     index: Index, unit: Rows, shares: NDArray[np.float64], rng: np.random.Generator, *, every_class: bool
 ) -> Rows:
-    """(N,) the part of each picture: unit by unit, to the part that still lacks most of what the unit has.
+    """(N,) the part of each picture: unit by unit, to the part that is least filled with what the unit has.
 
-    The idea of Sechidis et al. 2011 ("On the stratification of multi-label data"), with units in place of items: large
-    units first, then those of rare classes, ties at random.
+    The idea of Sechidis et al. 2011 ("On the stratification of multi-label data") with units in place of items: large
+    units first, then those of rare classes, ties by size and then at random.
     """
     count = int(unit.max(initial=-1)) + 1
     unit_class, amount = _unit_classes(index, unit)
     size = np.bincount(unit, minlength=count)
     wanted_PC = _wanted(unit_class, amount, len(index.classes) + 1, shares, every_class=every_class)
     total_C = wanted_PC.sum(axis=0)
-    room_P = shares * len(unit)
+    filled_PC, filled_P = np.zeros_like(wanted_PC), np.zeros(len(shares))
     starts = np.searchsorted(unit_class[:, 0], np.arange(count + 1))
     rarity = np.minimum.reduceat(total_C[unit_class[:, 1]], starts[:-1]) if count else np.zeros(0)
     part = np.zeros(count, np.int64)
     for number in np.lexsort((rng.random(count), rarity, -size)):
-        rows = slice(starts[number], starts[number + 1])
-        owned, weight = unit_class[rows, 1], amount[rows]
-        lack_P = (wanted_PC[:, owned] * (weight / total_C[owned])).sum(axis=1)
-        best = int(np.lexsort((rng.random(len(shares)), -room_P, -lack_P.round(9)))[0])
+        owned, weight = unit_class[starts[number] : starts[number + 1], 1], amount[starts[number] : starts[number + 1]]
+        after_PK = (filled_PC[:, owned] + weight) / np.maximum(wanted_PC[:, owned], 1e-9)
+        fill_P = after_PK @ (1 / total_C[owned]) * total_C[owned].min()  # rarer classes count for more
+        whole_P = (filled_P + size[number]) / (shares * len(unit))
+        best = int(np.lexsort((rng.random(len(shares)), whole_P, (fill_P + _SIZE_WEIGHT * whole_P).round(9)))[0])
         part[number] = best
-        wanted_PC[best, owned] -= weight
-        room_P[best] -= size[number]
+        filled_PC[best, owned] += weight
+        filled_P[best] += size[number]
     return _none_empty(part, size, len(shares))[unit]
 
 
 def _unit_classes(index: Index, unit: Rows) -> tuple[Rows, NDArray[np.float64]]:
     """(K, 2) distinct pairs of unit and class, sorted, and the pictures of each; no label at all is the class C."""
     bare = np.flatnonzero(np.diff(index.offsets) == 0)
-    pictures = np.concatenate([index.picture_class, np.stack([bare, np.full(len(bare), len(index.classes))], axis=1)])
+    no_label = np.stack([bare, np.full(len(bare), len(index.classes))], axis=1)
+    pictures = np.concatenate([index.picture_class, no_label])
     pairs = np.stack([unit[pictures[:, 0]], pictures[:, 1]], axis=1)
     found, counts = np.unique(pairs, axis=0, return_counts=True)
     return found, counts.astype(np.float64)

@@ -1,0 +1,273 @@
+"""The same questions to every data format that is found."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from espalier.data import convert
+from espalier.data.formats import detect, formats, get, read_index, read_splits
+from espalier.data.formats.base import Place
+from espalier.data.index import Index, assemble
+from espalier.data.segments import Segments
+from espalier.errors import DataError, EspalierError
+
+NAMES = sorted(formats())
+LABEL_FILES = {"csv": "labels.csv", "coco": "train.json"}
+SMALL = settings(
+    max_examples=150, deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        (root / f"s{number % 2}").mkdir(exist_ok=True)
+        pixels = rng.integers(0, 255, (20 + number, 30, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / f"s{number % 2}" / f"Ä {number}.png")
+    return root
+
+
+def plain(root: Path, names: list[str] | None = None) -> Index:
+    """Six pictures with one label each: what every format can hold."""
+    paths = names or [f"s{n % 2}/Ä {n}.png" for n in range(6)]
+    classes = ["bär", "crow", "dog, wild"]
+    return assemble(root=str(root), source=str(root), format="made", paths=paths, classes=classes,
+                    image_row=np.arange(6), class_id=np.arange(6) % 3)  # fmt: skip
+
+
+def rich(root: Path) -> Index:
+    """Boxes, a polygon, an RLE, a crowd, a picture without labels, groups, ids with gaps."""
+    segments = Segments.of([b"[[1, 1, 9, 1, 9, 9]]", b"", b'{"size": [22, 30], "counts": [0, 10, 650]}', b""])
+    return assemble(
+        root=str(root), source=str(root), format="made", paths=[f"s{n % 2}/Ä {n}.png" for n in range(6)],
+        classes=["a", "b"], class_ids=np.array([7, 90]),
+        image_row=np.array([0, 0, 2, 5]), class_id=np.array([0, 1, 1, 0]),
+        box_xyxy=np.array([[1, 1, 9, 9], [0.25, 2, 5.5, 6], [0, 0, 1, 10], [3, 3, 4, 5]], np.float32),
+        is_crowd=np.array([False, False, True, False]), segments=segments, annotation_id=np.array([10, 11, 40, 41]),
+        image_id=np.array([100, 101, 205, 300, 301, 999]), group=["x", "x", "y", "y", "", "z"],
+        size_hw=np.array([[20 + n, 30] for n in range(6)], np.int32),
+    )  # fmt: skip
+
+
+def by_content(index: Index) -> dict[bytes, tuple[object, ...]]:
+    """Picture file → its labels by name, whatever its path is now."""
+    return {
+        Path(index.path(row)).read_bytes(): tuple(
+            sorted(
+                (index.classes[c], *np.nan_to_num(box, nan=-1).round(3).tolist())
+                for c, box in zip(index.annotations(row).class_id, index.annotations(row).box_xyxy)
+            )
+        )
+        for row in range(len(index))
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_says_what_it_is(name: str) -> None:
+    form = get(name)
+    assert form.name == name
+    assert form.help
+    assert form.holds <= {"label", "box", "polygon", "rle", "mask"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_it_writes_it_recognises_and_reads_back(name: str, pictures: Path, tmp_path: Path) -> None:
+    source = plain(pictures)
+    losses = convert.write({"train": source}, tmp_path / "out", format=name)
+    assert losses == ()
+    assert detect(Place(str(tmp_path / "out"))).name == name
+    found = read_index(str(tmp_path / "out"))
+    assert found.classes == source.classes
+    assert by_content(found) == by_content(source)
+    assert found.fingerprint() == read_index(str(tmp_path / "out"), format=name).fingerprint()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_splits_come_back_as_splits_with_the_same_classes(name: str, pictures: Path, tmp_path: Path) -> None:
+    whole = plain(pictures)
+    parts = {"train": whole.subset([0, 1, 2, 3]), "val": whole.subset([4]), "test": whole.subset([5])}
+    convert.write(parts, tmp_path / "out", format=name)
+    found = read_splits(str(tmp_path / "out"))
+    assert list(found) == ["train", "val", "test"]
+    assert {index.classes for index in found.values()} == {whole.classes}
+    for split, index in found.items():
+        assert by_content(index) == by_content(parts[split])
+    with pytest.raises(DataError, match="its parts are: train, val, test"):
+        read_index(str(tmp_path / "out"))
+    assert len(read_index(str(tmp_path / "out"), split="val")) == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_it_cannot_hold_is_told(name: str, pictures: Path, tmp_path: Path) -> None:
+    source = rich(pictures)
+    losses = convert.write({"train": source}, tmp_path / "out", format=name)
+    found = read_index(str(tmp_path / "out"))
+    told = " ".join(loss.what for loss in losses)
+    for kind, word in (("box", "boxes"), ("polygon", "outlines"), ("rle", "outlines")):
+        assert (kind in found.kinds) or (word in told), kind
+    assert (found.group is not None) or ("groups" in told)
+    assert len(found) == 6 or "without a label" in told
+    if "rle" in get(name).holds:
+        assert by_content(found) == by_content(source)
+        assert found.segments[2] == source.segments[2]
+        assert found.class_ids.tolist() == [7, 90]
+        assert found.annotation_id.tolist() == [10, 11, 40, 41]
+        assert found.image_id.tolist() == source.image_id.tolist()
+        assert found.is_crowd.tolist() == [False, False, True, False]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_reads_from_a_zip(name: str, pictures: Path, tmp_path: Path) -> None:
+    convert.write({"train": plain(pictures)}, tmp_path / "out", format=name)
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for file in (tmp_path / "out").rglob("*"):
+            archive.write(file, file.relative_to(tmp_path / "out"))
+    found = read_index(str(tmp_path / "set.zip"))
+    assert len(found) == 6
+    assert found.counts().tolist() == [2, 2, 2]
+    assert found.fingerprint() == read_index(str(tmp_path / "out")).fingerprint()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_paths_that_would_leave_the_new_folder_stay_inside(name: str, pictures: Path, tmp_path: Path) -> None:
+    names = [f"../{pictures.name}/s{n % 2}/Ä {n}.png" for n in range(6)]
+    convert.write({"train": plain(pictures, names)}, tmp_path / "a" / "out", format=name)
+    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["out"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a"]
+    assert len(read_index(str(tmp_path / "a" / "out"))) == 6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_empty_folder_and_a_missing_path_are_refused(name: str, tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "nothing"):
+        with pytest.raises(DataError) as told:
+            read_index(str(path), format=name)
+        assert str(path) in str(told.value)
+
+
+def survives(path: Path, name: str) -> None:
+    """Reading gives an Index that holds together, or an EspalierError; in little memory."""
+    tracemalloc.start()
+    try:
+        for index in read_splits(str(path), format=name, strict=False).values():
+            assert index.offsets[-1] == len(index.class_id)
+            assert len(index.class_id) == 0 or index.class_id.max() < len(index.classes)
+            index.fingerprint()
+            index.picture_counts()
+            for row in range(min(len(index), 20)):
+                index.path(row)
+                try:
+                    index.annotations(row)
+                except EspalierError:
+                    continue
+    except EspalierError:
+        pass  # the right answer to nonsense
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 300e6
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    max_leaves=12,
+)
+WORDS = st.sampled_from(
+    [
+        "images",
+        "annotations",
+        "categories",
+        "id",
+        "image_id",
+        "category_id",
+        "bbox",
+        "file_name",
+        "segmentation",
+        "name",
+    ]
+)
+ITEM = st.dictionaries(WORDS, JSON | st.integers(-2, 3) | st.text(max_size=4), max_size=7)
+COCO_LIKE = st.dictionaries(WORDS, st.lists(ITEM, max_size=5) | JSON, max_size=5)
+CELL = st.text(max_size=6) | st.sampled_from(
+    ["a.jpg", "1", "nan", "1e999", '"', "train", "x|y", "\x00", "\r", "../../x"]
+)
+TABLE = st.lists(st.lists(CELL, max_size=7), max_size=6)
+HEADER = st.lists(
+    st.sampled_from(["image", "label", "xmin", "ymin", "xmax", "ymax", "split", "group", "height", "width"]), max_size=9
+)
+
+
+@pytest.mark.parametrize("name", sorted(LABEL_FILES))
+@SMALL
+@given(content=st.binary(max_size=400))
+def test_any_bytes(name: str, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / LABEL_FILES[name]).write_bytes(content)
+    survives(tmp_path / LABEL_FILES[name], name)
+
+
+@SMALL
+@given(value=COCO_LIKE)
+def test_coco_like_json(tmp_path: Path, value: object) -> None:
+    (tmp_path / "train.json").write_text(json.dumps(value), encoding="utf-8", errors="surrogatepass")
+    survives(tmp_path / "train.json", "coco")
+
+
+@SMALL
+@given(header=HEADER, rows=TABLE, joint=st.sampled_from([",", ";", "\t"]))
+def test_csv_like_text(tmp_path: Path, header: list[str], rows: list[list[str]], joint: str) -> None:
+    text = "\n".join(joint.join(row) for row in [header, *rows])
+    (tmp_path / "labels.csv").write_bytes(text.encode("utf-8", "surrogatepass"))
+    survives(tmp_path / "labels.csv", "csv")
+
+
+@SMALL
+@given(keep=st.integers(0, 10_000), place=st.integers(0, 10_000), byte=st.integers(0, 255))
+@pytest.mark.parametrize("name", sorted(LABEL_FILES))
+def test_damaged_files(
+    tmp_path_factory: pytest.TempPathFactory, pictures: Path, name: str, keep: int, place: int, byte: int
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / f"damaged-{name}"
+    if not folder.exists():
+        convert.write({"train": rich(pictures)}, folder, format=name)
+    whole = bytearray((folder / LABEL_FILES[name]).read_bytes())
+    whole[place % len(whole)] = byte
+    (folder / f"x{Path(LABEL_FILES[name]).suffix}").write_bytes(whole[: keep % (2 * len(whole))])
+    survives(folder / f"x{Path(LABEL_FILES[name]).suffix}", name)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("coco", b"[" * 1_000_000),
+        ("coco", b'{"images": ' + b"[" * 900_000),
+        ("coco", b'{"images": [' + b"{}," * 300_000 + b"{}]}"),
+        ("coco", b'{"images":[{"id":1,"file_name":"a"}],"annotations":[{"image_id":1,"category_id":1,"segmentation":'
+                 + b"[" * 500_000 + b"]" * 500_000 + b'}],"categories":[{"id":1,"name":"c"}]}'),
+        ("coco", b'{"images":['
+                 + b",".join(b'{"id":%d,"file_name":"%d","width":9999999}' % (n, n) for n in range(20_000))
+                 + b'],"categories":[' + b",".join(b'{"id":%d,"name":"%d"}' % (n, n) for n in range(5_000)) + b"]}"),
+        ("coco", b'{"images":[' + b'{"id":1e400,"file_name":"a"}' + b"]}"),
+        ("csv", b"," * 1_000_000),
+        ("csv", b"image,label\n" + b'"' * 1_000_000),
+        ("csv", b"image,label\n" + b"a.jpg," + b"|".join(b"%d" % n for n in range(60_000))),
+        ("csv", b"image,label\n" + b"\n".join(b"%d,%d" % (n, n) for n in range(70_000))),
+        ("csv", b"image,label\n" + b"a" * 1_000_000 + b",b\n"),
+        ("csv", b"\n" * 1_000_000),
+    ],
+    ids=lambda value: value if isinstance(value, str) else f"{len(value)} bytes",
+)  # fmt: skip
+def test_a_hostile_megabyte(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / LABEL_FILES[name]).write_bytes(content)
+    survives(tmp_path / LABEL_FILES[name], name)
