@@ -122,4 +122,4 @@ def _array(data: bytes, where: str) -> NDArray[Any]:
     rest = data[buffer.tell() :]
     if dtype.kind not in "fiub" or fortran or math.prod(shape) * dtype.itemsize != len(rest):
         raise damaged(where, "is not a plain array of numbers of its stated size")
-    return np.frombuffer(rest, dtype).reshape(shape)
+    return np.frombuffer(rest, dtype).reshape(shape).copy()

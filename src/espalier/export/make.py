@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, overload
@@ -18,7 +18,7 @@ from espalier.bundle.golden import GoldenSet
 from espalier.bundle.manifest import Artifact, Decode, Golden, Licence, Manifest, Metric, Parity, Port, Provenance
 from espalier.bundle.model_card import model_card
 from espalier.bundle.verify import VerifyReport, golden_query
-from espalier.errors import ParityError, Problem, SpecError
+from espalier.errors import ModelError, ParityError, Problem, SpecError, WorkError
 from espalier.export.golden import drawn_pictures
 from espalier.export.onnx import onnx_bytes
 from espalier.export.parity import ParityReport, check_parity, compare_outputs
@@ -105,7 +105,9 @@ def make_bundle(
     )
     pair = _Pair(subject, graph, options)
     say("comparing raw outputs")
-    parity = pair.check(_trials(golden_inputs, options))
+    parity = pair.check(_trials(golden_inputs))
+    if options.dynamic_size:
+        parity += _other_size(pair, golden_inputs)
     parity.raise_if_failed(GRAPH)
     pictures = samples[: options.parity_images]
     metric = None
@@ -156,13 +158,22 @@ def _rows(inputs: Mapping[str, NDArray[Any]], count: int) -> dict[str, NDArray[A
     return {name: np.resize(array, (count, *array.shape[1:])) for name, array in inputs.items()}
 
 
-def _trials(inputs: Mapping[str, NDArray[Any]], options: ExportSpec) -> Iterator[dict[str, NDArray[Any]]]:
-    """The golden inputs as batches: all, one alone, a batch that was not traced, another size if that is free."""
+def _trials(inputs: Mapping[str, NDArray[Any]]) -> Iterator[dict[str, NDArray[Any]]]:
+    """The golden inputs as batches: all, one alone, and a batch that was not traced."""
     yield dict(inputs)
     yield _rows(inputs, 1)
     yield _rows(inputs, _OTHER_BATCH)
-    if options.dynamic_size:
-        yield {name: _larger(array) for name, array in _rows(inputs, 1).items()}
+
+
+def _other_size(pair: _Pair, inputs: Mapping[str, NDArray[Any]]) -> ParityReport:
+    """A graph can be tied to the traced size in silence, so it is run at another. Raises WorkError if the model fails."""
+    larger = {name: _larger(array) for name, array in _rows(inputs, 1).items()}
+    try:
+        return pair.check([larger])
+    except RuntimeError as error:
+        what = f"the model itself does not take another size: {str(error).splitlines()[0][:200]}"
+        fix = "take export.dynamic_size=false; the network's card should not allow it"
+        raise WorkError(Problem(pair.subject.card.name, what, fix=fix)) from error
 
 
 def _larger(array: NDArray[Any]) -> NDArray[Any]:
@@ -197,9 +208,13 @@ class _Pair:
         of = self.subject
         return Predictor(of.prepare, backend, of.decoder, of.classes, of.decode.params)
 
-    def check(self, batches: Iterator[dict[str, NDArray[Any]]]) -> ParityReport:
-        """Raw outputs on these batches."""
-        return check_parity(self.reference.backend, self.graph, batches, self.tolerance, self.subject.match)
+    def check(self, batches: Iterable[dict[str, NDArray[Any]]]) -> ParityReport:
+        """Raw outputs on these batches. Raises ParityError too where the graph does not run on one of them."""
+        try:
+            return check_parity(self.reference.backend, self.graph, batches, self.tolerance, self.subject.match)
+        except ModelError as error:
+            fix = "nothing was written: the graph is tied to the traced batch or size; try export.dynamic_size=false"
+            raise ParityError(*(Problem(p.where, p.what, p.expected, fix) for p in error.problems)) from error
 
     def check_samples(self, samples: Pictures) -> tuple[ParityReport, Metric]:
         """Raw outputs and the headline figure on labelled pictures, each read and prepared once."""
