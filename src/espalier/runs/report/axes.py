@@ -28,18 +28,26 @@ class Axis:
 
 
 def axis(values: Iterable[float], *, log: bool = False, tight: bool = False, ticks: int = 5) -> Axis:
-    """An axis that spans the finite values (with `log`, those above 0); `tight` ends it at them, not at ticks."""
+    """An axis that spans the finite values (with `log`, those above 0); `tight` ends it at them, not at ticks.
+
+    Whole numbers (epochs, steps) get whole ticks.
+    """
     found = [v for v in values if math.isfinite(v) and abs(v) < 1e300 and (v > 0 or not log)]
     low, high = (min(found), max(found)) if found else (0.1 if log else 0.0, 1.0)
-    return _log_axis(low, high, tight) if log else _linear_axis(low, high, tight, ticks)
+    return (
+        _log_axis(low, high, tight)
+        if log
+        else _linear_axis(low, high, tight, ticks, whole=tight and all(v == int(v) for v in found))
+    )
 
 
-def _linear_axis(low: float, high: float, tight: bool, count: int) -> Axis:
+def _linear_axis(low: float, high: float, tight: bool, count: int, *, whole: bool) -> Axis:
     if high - low <= 1e-9 * max(abs(low), abs(high), 1e-12):
         room = abs(low) / 10 or 1.0
         low, high = (low - room, high + room)
         tight = False
     step = nice((high - low) / count)
+    step = max(1.0, step) if whole and high - low >= 1 else step
     if not tight:
         low, high = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
     first = math.ceil(low / step - 1e-9)

@@ -173,6 +173,8 @@ def _use(run_path: Path) -> Iterator[Block]:
 def _told(value: Any) -> str | int | float | None:
     if value is None or (isinstance(value, (str, int, float)) and not isinstance(value, bool)):
         return value
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, Mapping):
         return ", ".join(f"{key}: {_told(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):
