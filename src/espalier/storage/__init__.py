@@ -12,22 +12,19 @@ from __future__ import annotations
 import errno
 import importlib
 import json
-import lzma
 import os
 import secrets
 import shutil
 import sys
 import urllib.error
 import urllib.request
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, cast
 
 from espalier.errors import InputError, MissingExtraError, Problem, StorageError
+from espalier.storage import zips
 
 StrPath = str | os.PathLike[str]
 
@@ -41,8 +38,6 @@ _WRITE_PROBLEMS = frozenset(
      errno.ENOTDIR, errno.EISDIR, errno.EMFILE, errno.ENFILE}
 )  # fmt: skip
 _INPUT_PROBLEMS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
-_DAMAGE = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, zlib.error, lzma.LZMAError)
-_ZIP_RATIO, _ZIP_FREE_BYTES = 200, 64 << 20  # a member may be 64 MB, and more when it isn't packed more than 200-fold
 
 
 # ---- what a path is ----------------------------------------------------------------------------------------------
@@ -109,7 +104,8 @@ def exists(path: StrPath) -> bool:
     """Is there a file or folder?"""
     inside = _zip_parts(path)
     if inside is not None:
-        return inside[0].is_file() and (_is_member(*inside) or _is_zip_folder(*inside))
+        with _reading(path):
+            return inside[0].is_file() and (zips.is_member(*inside) or zips.is_folder(*inside))
     if is_remote(path):
         return bool(_remote_call(path, "exists"))
     try:
@@ -122,7 +118,8 @@ def is_dir(path: StrPath) -> bool:
     """Is it a folder, a zip or a folder in one, or an address with files below it?"""
     inside = _zip_parts(path)
     if inside is not None:
-        return inside[0].is_file() and _is_zip_folder(*inside)
+        with _reading(path):
+            return inside[0].is_file() and zips.is_folder(*inside)
     return bool(_remote_call(path, "isdir")) if is_remote(path) else _local(path).is_dir()
 
 
@@ -136,7 +133,8 @@ def list_files(path: StrPath, *, recursive: bool = True) -> list[str]:
         raise InputError(Problem(str(path), "there is no such folder", fix="check the path"))
     inside = _zip_parts(path)
     if inside is not None:
-        names = _list_zip(*inside)
+        with _reading(path):
+            names = zips.names_below(*inside)
     elif is_remote(path):
         names = [_below(str(found), str(path)) for found in _remote_call(path, "find")]
     else:
@@ -169,7 +167,7 @@ def open_read(path: StrPath) -> IO[bytes]:
     inside = _zip_parts(path)
     with _reading(path):
         if inside is not None:
-            return _zip(inside[0]).open(_member(*inside))
+            return zips.open_member(*inside)
         if is_remote(path):
             return cast(IO[bytes], _remote_call(path, "open"))
         return _local(path).open("rb")
@@ -226,7 +224,7 @@ def _reading(path: StrPath) -> Iterator[None]:
         raise InputError(_read_problem(path, error)) from error
     except OSError as error:
         raise StorageError(Problem(str(path), f"can't be read: {error.strerror or error}")) from error
-    except _DAMAGE as error:  # of a zip: no zip at all, an unknown packing, a password, a checksum
+    except zips.DAMAGE as error:
         raise InputError(
             Problem(str(path), f"can't be read: {error}", fix="copy it, or make the zip, again")
         ) from error
@@ -238,50 +236,6 @@ def _read_problem(path: StrPath, error: OSError) -> Problem:
     if isinstance(error, IsADirectoryError):
         return Problem(str(path), "is a folder, a file was expected")
     return Problem(str(path), "there is no such file", fix="check the path")
-
-
-# ---- zips --------------------------------------------------------------------------------------------------------
-
-
-def _zip(file: Path) -> zipfile.ZipFile:
-    """The open zip, kept while it stays the same file."""
-    with _reading(file):
-        stat = file.stat()
-        return _open_zip(str(file), stat.st_mtime_ns, stat.st_size, os.getpid())
-
-
-@lru_cache(maxsize=8)
-def _open_zip(file: str, _mtime_ns: int, _size: int, _pid: int) -> zipfile.ZipFile:
-    return zipfile.ZipFile(file)
-
-
-@lru_cache(maxsize=8)
-def _zip_names(file: zipfile.ZipFile) -> frozenset[str]:
-    return frozenset(i.filename for i in file.infolist() if not i.is_dir())
-
-
-def _list_zip(file: Path, inner: str) -> list[str]:
-    start = f"{inner}/" if inner else ""
-    return [name[len(start) :] for name in _zip_names(_zip(file)) if name.startswith(start)]
-
-
-def _is_member(file: Path, name: str) -> bool:
-    return name in _zip_names(_zip(file))
-
-
-def _is_zip_folder(file: Path, inner: str) -> bool:
-    return not inner or any(name.startswith(f"{inner}/") for name in _zip_names(_zip(file)))
-
-
-def _member(file: Path, name: str) -> zipfile.ZipInfo:
-    """The member's record; refuses one that unpacks to far more than it holds (a zip bomb)."""
-    if not _is_member(file, name):
-        raise FileNotFoundError(name)
-    info = _zip(file).getinfo(name)
-    if info.file_size > max(_ZIP_FREE_BYTES, _ZIP_RATIO * info.compress_size):
-        text = f"'{name}' unpacks from {info.compress_size:,} to {info.file_size:,} bytes and is refused as a zip bomb"
-        raise InputError(Problem(str(file), text, fix="store it in the zip unpacked if you trust it"))
-    return info
 
 
 # ---- other places ------------------------------------------------------------------------------------------------
