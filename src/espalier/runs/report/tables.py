@@ -41,7 +41,7 @@ def table(block: Table) -> Html:
 
 
 def _css(block: Table, numeric: list[bool]) -> Iterator[str]:
-    yield "plain"
+    yield "plain" if any(block.columns) else "plain pairs"
     if len(block.rows) > 2 and any(block.columns):
         yield "sortable"
     if len(block.columns) > 2 and numeric.count(False) > 2:
