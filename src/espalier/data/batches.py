@@ -52,14 +52,24 @@ class BatchMaker:
     def __call__(self, plan: Plan) -> Arrays:
         """Raises ImageError or DataError for a picture or label that can't be used."""
         items = [self._item(int(row), plan.epoch, plan.position + i) for i, row in enumerate(plan.rows)]
-        inputs = {self.prepare.inputs[0].name: np.stack([pixels for pixels, _, _ in items])}
+        inputs = {self.prepare.inputs[0].name: self._pixels([placed for placed, _, _ in items])}
         targets = self._collate([target for _, target, _ in items])
         if plan.mix and self.augment is not None:
             rng = generator(self.seed, MIX, plan.epoch, plan.position)
             inputs, targets = mix(inputs, targets, self.augment, rng, self.task.mixable)
         return Arrays(inputs, targets, [name for _, _, name in items])
 
-    def _item(self, row: int, epoch: int, position: int) -> tuple[NDArray[np.float32], dict[str, NDArray[Any]], str]:
+    def _pixels(self, placed: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        """(B, channels, H, W)"""
+        height, width, channels = placed[0].shape
+        batch = np.empty((len(placed), channels, height, width), np.float32)
+        for number, image_HWC in enumerate(placed):
+            if image_HWC.shape != placed[0].shape:
+                raise SpecError(_other_shapes(placed[0].shape, image_HWC.shape))
+            self.prepare.pixels(image_HWC, out=batch[number])
+        return batch
+
+    def _item(self, row: int, epoch: int, position: int) -> tuple[NDArray[Any], dict[str, NDArray[Any]], str]:
         image_HWC = self.samples.image(row)
         image_in, geometry = self._place(image_HWC, epoch, position)
         sample = self.samples.sample(row, image_HWC)
@@ -67,7 +77,7 @@ class BatchMaker:
         targets = self.task.targets(sample, flat, self.classes)
         if geometry is None and not set(targets) <= set(self.task.mixable):
             raise SpecError(_cannot_rotate(self.task.name))
-        return self.prepare.pixels(image_in), targets, sample.name
+        return image_in, targets, sample.name
 
     def _place(self, image_HWC: NDArray[Any], epoch: int, position: int) -> tuple[NDArray[Any], Geometry | None]:
         if self.augment is None:
@@ -80,6 +90,11 @@ class BatchMaker:
             name: [target[name] for target in targets] if name in ragged else np.stack([t[name] for t in targets])
             for name in targets[0]
         }
+
+
+def _other_shapes(one: tuple[int, ...], other: tuple[int, ...]) -> Problem:
+    what = f"a batch can't hold pictures of {one[1]} × {one[0]} and {other[1]} × {other[0]} px"
+    return Problem("network.input.fit", what, fix="train with letterbox, centre_crop or stretch")
 
 
 def _cannot_rotate(task: str) -> Problem:

@@ -85,8 +85,9 @@ def duplicates(index: Index, seen: Scan) -> Iterator[Finding]:
             what = f"it shows the same as {index.name(b)}, but one is labelled {first} and the other {second}"
             yield Finding("warning", "conflicting-labels", index.name(a), what, "correct one of them", (int(a), int(b)))
     if len(pairs):
-        what = f"{len(pairs)} pictures show the same as another one"
-        where = few(index, pairs[:, 0])
+        members = np.unique(pairs)
+        what = f"{len(members)} pictures show the same as another one"
+        where = few(index, members)
         yield Finding("info", "near-duplicate", where, what, "a split by Espalier keeps them on one side")
 
 

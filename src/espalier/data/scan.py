@@ -19,6 +19,7 @@ from espalier.vision.phash import difference_hash
 from espalier.vision.resize import resize
 
 THUMB_PX = 16
+THUMB_BYTES = THUMB_PX * THUMB_PX * 3
 Progress = Callable[[int, int], None]
 """Told how many of how many pictures are done."""
 
@@ -30,7 +31,7 @@ class Scan:
     size_hw: NDArray[np.int32]  # (N, 2) upright; UNKNOWN where the picture can't be read
     orientation: NDArray[np.uint8]  # (N,) EXIF's 1-8
     hash: NDArray[np.uint64]  # (N,) vision.phash.difference_hash
-    thumb: NDArray[np.uint8]  # (N, THUMB_PX²) the picture in grey, shrunk
+    thumb: NDArray[np.uint8]  # (N, THUMB_BYTES) the picture in RGB, shrunk
     missing: NDArray[np.bool_]  # (N,)
     problems: tuple[Problem | None, ...]  # (N,)
 
@@ -78,20 +79,20 @@ def _look(path: str, max_pixels: int) -> _Seen | Problem:
     try:
         content = storage.read_bytes(path)
         info = probe(content, name=path)
-        grey_HW1 = read_image(content, channels="grey", max_pixels=max_pixels, name=path)
+        image_HW3 = read_image(content, channels="rgb", max_pixels=max_pixels, name=path)
     except EspalierError as error:
         return error.problems[0]
-    return _Seen(info.size_hw, info.orientation, difference_hash(grey_HW1), thumbnail(grey_HW1))
+    return _Seen(info.size_hw, info.orientation, difference_hash(image_HW3), thumbnail(image_HW3))
 
 
-def thumbnail(grey_HW1: NDArray[Any]) -> NDArray[np.uint8]:
-    """(THUMB_PX²,) the grey picture shrunk to a square, 8 bit."""
-    small = resize(grey_HW1, (THUMB_PX, THUMB_PX), "area")
+def thumbnail(image_HW3: NDArray[Any]) -> NDArray[np.uint8]:
+    """(THUMB_BYTES,) the RGB picture shrunk to a square, 8 bit."""
+    small = resize(image_HW3, (THUMB_PX, THUMB_PX), "area")
     return (small if small.dtype == np.uint8 else small >> 8).astype(np.uint8).reshape(-1)
 
 
 def _columns(found: Sequence[_Seen | Problem], paths: Sequence[str]) -> Scan:
-    empty = _Seen((UNKNOWN, UNKNOWN), 1, np.uint64(0), np.zeros(THUMB_PX**2, np.uint8))
+    empty = _Seen((UNKNOWN, UNKNOWN), 1, np.uint64(0), np.zeros(THUMB_BYTES, np.uint8))
     seen = [item if isinstance(item, _Seen) else empty for item in found]
     problems = tuple(item if isinstance(item, Problem) else None for item in found)
     missing = [problem is not None and not storage.exists(path) for problem, path in zip(problems, paths)]
@@ -99,7 +100,7 @@ def _columns(found: Sequence[_Seen | Problem], paths: Sequence[str]) -> Scan:
         np.array([item.size_hw for item in seen], np.int32).reshape(-1, 2),
         np.array([item.orientation for item in seen], np.uint8),
         np.array([item.hash for item in seen], np.uint64),
-        np.array([item.thumb for item in seen], np.uint8).reshape(-1, THUMB_PX**2),
+        np.array([item.thumb for item in seen], np.uint8).reshape(-1, THUMB_BYTES),
         np.array(missing, np.bool_),
         problems,
     )

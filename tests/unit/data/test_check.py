@@ -18,7 +18,7 @@ from espalier.data.check import CheckReport, check
 from espalier.data.duplicates import bits_between, clusters, near_duplicates
 from espalier.data.fix import fix
 from espalier.data.formats import read_index, read_splits
-from espalier.data.scan import Scan, scan
+from espalier.data.scan import THUMB_BYTES, Scan, scan
 from espalier.errors import DataError
 
 
@@ -237,12 +237,18 @@ def test_plain_pictures_are_alike_only_when_they_have_the_same_grey(tmp_path: Pa
     assert len(set(clusters(scanned(tmp_path, *plain)).tolist())) == 3
 
 
+def test_the_same_shape_in_another_colour_is_another_picture(tmp_path: Path) -> None:
+    shape = photo(0)[:, :, :1]
+    red, green = (np.concatenate([shape if n == c else shape // 4 for c in range(3)], axis=2) for n in (0, 1))
+    assert len(set(clusters(scanned(tmp_path, red, green)).tolist())) == 2
+
+
 def test_close_hashes_are_found_by_their_parts() -> None:
     rng = np.random.default_rng(0)
     base = rng.integers(0, 2**63, 300, dtype=np.uint64)
     flips = np.array([sum(1 << int(bit) for bit in rng.choice(64, 5, replace=False)) for _ in base], np.uint64)
     hashes = np.concatenate([base, base ^ flips])
-    thumb = np.tile(rng.integers(0, 255, (300, 256), dtype=np.uint8), (2, 1))
+    thumb = np.tile(rng.integers(0, 255, (300, THUMB_BYTES), dtype=np.uint8), (2, 1))
     seen = Scan(np.ones((600, 2), np.int32), np.ones(600, np.uint8), hashes, thumb, np.zeros(600, bool), (None,) * 600)
     pairs = {tuple(sorted(pair)) for pair in near_duplicates(seen).tolist()}
     assert pairs == {(n, n + 300) for n in range(300)}

@@ -138,6 +138,7 @@ def split_in_name(name: str) -> str | None:
 
 def safe_name(path: str) -> str:
     """The path as a relative one that can't leave its folder: no drive, no root, no '..'."""
+    path = path.encode("utf-8", "replace").decode()  # a name that is no text on this system
     tail = path.split("://", 1)[-1].split("::")[0].replace("\\", "/")
     parts = [part for part in tail.split("/") if part not in ("", ".", "..") and not part.endswith(":")]
     if "://" in path or path.startswith(("/", "\\")) or path[1:2] == ":":
