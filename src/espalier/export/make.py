@@ -166,7 +166,7 @@ def _trials(inputs: Mapping[str, NDArray[Any]]) -> Iterator[dict[str, NDArray[An
 
 
 def _other_size(pair: _Pair, inputs: Mapping[str, NDArray[Any]]) -> ParityReport:
-    """A graph can be tied to the traced size in silence, so it is run at another. Raises WorkError if the model fails."""
+    """A graph can be tied to the traced size in silence, so another is run. Raises WorkError if the model fails."""
     larger = {name: _larger(array) for name, array in _rows(inputs, 1).items()}
     try:
         return pair.check([larger])
