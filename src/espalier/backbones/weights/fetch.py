@@ -21,8 +21,8 @@ from espalier.backbones.weights.cache import sha256_of
 from espalier.errors import ModelError, Problem
 
 MAX_BYTES = 8 << 30
-_HUB = re.compile(r"hub:(?P<repo>[\w.-]+/[\w.-]+)(?:/(?P<file>[\w./-]+))?\Z")
-_PACKAGE = re.compile(r"package:(?P<name>[A-Za-z0-9._-]+)==(?P<version>[A-Za-z0-9.+!_-]+)/(?P<path>.+)\Z")
+_HUB = re.compile(r"hub:(?P<repo>\w[\w.-]*/\w[\w.-]*)(?:/(?P<file>[\w./-]+))?\Z")
+_PACKAGE = re.compile(r"package:(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[A-Za-z0-9.+!_-]+)/(?P<path>.+)\Z")
 _HASHED_NAME = re.compile(r"-([0-9a-f]{8,64})\.\w+\Z")  # PyTorch's convention for published files: name-<hash>.pth
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 

@@ -104,8 +104,10 @@ def published(name: str) -> WeightRecord | None:
         import timm
     except ModuleNotFoundError as error:
         raise MissingExtraError("train", "looking up timm's weights") from error
-    bare = name.removeprefix("timm/")
-    config = timm.get_pretrained_cfg(bare) if timm.models.is_model(bare.partition(".")[0]) else None
+    try:
+        config = timm.get_pretrained_cfg(name.removeprefix("timm/"))
+    except RuntimeError:  # a tag that the architecture hasn't
+        return None
     if config is None or not config.has_weights or not config.hf_hub_id:
         return None
     architecture = f"timm/{config.architecture}"

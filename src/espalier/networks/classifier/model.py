@@ -85,9 +85,11 @@ class GeneralisedMean(nn.Module):
         self.eps = eps
 
     def forward(self, map_BCHW: Tensor) -> Tensor:
-        """The pooled vector; computed in float32, since powers overflow in half precision."""
-        powered = map_BCHW.float().clamp_min(self.eps).pow(self.p)
-        return powered.mean(dim=(2, 3)).pow(1 / self.p).to(map_BCHW.dtype)
+        """The pooled vector; in float32, and relative to the largest value, since powers overflow."""
+        floored = map_BCHW.float().clamp_min(self.eps)
+        largest = floored.amax(dim=(2, 3), keepdim=True)
+        mean = (floored / largest).pow(self.p).mean(dim=(2, 3))
+        return (largest.flatten(1) * mean.pow(1 / self.p)).to(map_BCHW.dtype)
 
 
 class Average(nn.Module):
