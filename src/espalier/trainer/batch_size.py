@@ -66,22 +66,6 @@ def doubled(parts: int, batch_size: int) -> int:
     return min(2 * parts, batch_size)
 
 
-def largest_that_fits(attempt: Callable[[int], None], start: int, largest: int) -> int:
-    """The largest of start × 2^n up to `largest` that `attempt(size)` fits into memory with, found from below.
-
-    Goes down instead when `start` itself does not fit. Raises MemoryExhaustedError when 1 does not fit.
-    """
-    size = min(start, largest)
-    while not fits(attempt, size):
-        if size == 1:
-            doubled(1, 1)
-        size = max(1, size // 2)
-    grew = size == min(start, largest)
-    while grew and size < largest and fits(attempt, min(2 * size, largest)):
-        size = min(2 * size, largest)
-    return size
-
-
 def fits(attempt: Callable[[int], None], size: int) -> bool:
     """Does `attempt(size)` end without running out of memory? Other errors pass through."""
     try:

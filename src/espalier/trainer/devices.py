@@ -138,19 +138,26 @@ def peak_memory_mb(device: torch.device) -> float | None:
 
 @contextlib.contextmanager
 def determinism(wanted: bool) -> Iterator[None]:
-    """Deterministic algorithms inside, where the device has them; the process's own settings afterwards."""
+    """Deterministic algorithms inside, where the device has them; the process's own settings afterwards.
+
+    The number of threads is among these settings: a run that goes on takes the number it began with.
+    """
+    threads = torch.get_num_threads()
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    benchmark, fill = torch.backends.cudnn.benchmark, torch.utils.deterministic.fill_uninitialized_memory
+    deterministic: Any = torch.utils.deterministic  # a module whose attribute is a property
+    benchmark, fill = torch.backends.cudnn.benchmark, deterministic.fill_uninitialized_memory
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by cuBLAS when it first starts
         torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, and nothing here reads such memory
+        deterministic.fill_uninitialized_memory = False  # costs time, and nothing here reads such memory
     torch.backends.cudnn.benchmark = not wanted
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        torch.backends.cudnn.benchmark, torch.utils.deterministic.fill_uninitialized_memory = benchmark, fill
+        torch.backends.cudnn.benchmark, deterministic.fill_uninitialized_memory = benchmark, fill
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
 
 
 def _available(device: str) -> bool:

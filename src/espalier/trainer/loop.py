@@ -13,10 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from espalier.errors import DataError, DivergedError, InterruptedByUser, Problem, SpecError, WorkError
+import torch
+
+from espalier.errors import DataError, DivergedError, InterruptedByUser, ModelError, Problem, SpecError, WorkError
 from espalier.layers.model import Batch, TrainableModel
 from espalier.spec.sections import TrainSpec
-from espalier.trainer.checkpoint import exists, load_checkpoint, save_checkpoint
+from espalier.trainer.checkpoint import INFO_FILE, exists, load_checkpoint, save_checkpoint
 from espalier.trainer.devices import determinism, peak_memory_mb
 from espalier.trainer.engine import Engine
 from espalier.trainer.partners import Loader, Record
@@ -25,6 +27,10 @@ from espalier.trainer.schedules import rate_factor
 from espalier.trainer.stopping import Best, Divergence, StopRequest
 from espalier.trainer.tensorboard import Board
 
+_OTHER_TRAIN = (
+    "the train section is not the one this run began with: it goes on with the new one, and will not end where the "
+    "old one would have"
+)
 _RUNNING, _OUT_OF_TIME, _INTERRUPTED = 0, 1, 2  # what ranks agree on: the largest wins
 
 
@@ -47,9 +53,9 @@ class TrainResult:
 class Position:
     """Where training is: the next batch of the next epoch, and the optimiser steps done. All count from 0."""
 
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
+    epoch: int
+    batch: int
+    step: int
 
 
 class Loop:
@@ -84,7 +90,7 @@ class Loop:
         self.steps_per_epoch = math.ceil(self.batches / train.accumulate)
         self.total_steps = self.epochs * self.steps_per_epoch
         self.engine = Engine(model, train, seed)
-        self.at, self.best = Position(), Best(higher_is_better)
+        self.at, self.best = Position(0, 0, 0), Best(higher_is_better)
         self.divergence, self.watch = Divergence(train.diverged_factor), Stopwatch()
         self.window, self.epoch_means = Means(), Means()
         self.stop = StopRequest(lambda text: self._emit("say", text=text))
@@ -218,7 +224,7 @@ class Loop:
             Problem(
                 "",
                 f"interrupted after step {self.at.step}; the checkpoint is in {path}",
-                fix=f"go on with --resume --out {self.checkpoints.parent}",
+                fix=f"go on with: espalier train --resume {self.checkpoints.parent}",
             )
         )
 
@@ -311,29 +317,37 @@ class Loop:
             "seconds": self.watch.spent_s,
             "evaluating_s": self.watch.evaluating_s,
             "stopped": self.stopped,
+            "threads": torch.get_num_threads(),
         }
 
     def _restore(self) -> None:
-        """Go on from `last`: everything as it was, the events after it forgotten."""
+        """Go on from `last`: everything as it was, the events after it forgotten. Raises ModelError if it can't be."""
         checkpoint = load_checkpoint(self.checkpoints / "last")
         state = checkpoint.trainer_state()
-        self.engine.restore(checkpoint.model_state(), state)
-        values = state.values
+        try:
+            self._adopt(state.values)
+            self.engine.restore(checkpoint.model_state(), state)
+            offset = int(checkpoint.info["events_offset"])
+            trained = checkpoint.info.get("spec", {}).get("train")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            what = f"the trainer's state is damaged ({type(error).__name__}: {error})"
+            fix = "begin a new run with train.start_from"
+            raise ModelError(Problem(str(checkpoint.path / INFO_FILE), what, fix=fix)) from error
+        if self.engine.first_rank:
+            self.record.cut_events(offset)
+        if trained != self.meta.get("spec", {}).get("train"):
+            self._emit("warning", text=_OTHER_TRAIN)
+
+    def _adopt(self, values: Mapping[str, Any]) -> None:
         self.at = Position(**values["position"])
         self.best.from_json(values["best"])
         self.divergence.first = values["first_loss"]
         self.window.from_json(values["window"], self.engine.device)
         self.epoch_means.from_json(values["epoch_means"], self.engine.device)
-        self.watch = Stopwatch(before_s=values["seconds"], evaluating_s=values["evaluating_s"])
+        self.watch = Stopwatch(before_s=float(values["seconds"]), evaluating_s=float(values["evaluating_s"]))
         self.stopped = self._still_stopped(values["stopped"])
-        if self.engine.first_rank:
-            self.record.cut_events(int(checkpoint.info["events_offset"]))
-        if checkpoint.info.get("spec", {}).get("train") != self.meta.get("spec", {}).get("train"):
-            self._emit(
-                "warning",
-                text="the train section differs from the one this run was started with: it goes on "
-                "with the new one, and will not end where the old one would have",
-            )
+        if self.train.deterministic and torch.get_num_threads() != values["threads"]:
+            torch.set_num_threads(int(values["threads"]))  # sums in another number of parts differ in their last bits
 
     def _still_stopped(self, stopped: str | None) -> str | None:
         """A finished run stays finished, unless it is given more epochs or minutes."""

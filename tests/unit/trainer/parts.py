@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -106,3 +107,24 @@ def make_loop(folder: Any, train: TrainSpec | None = None, **changes: Any) -> Lo
     }
     model, loader = changes.pop("model", Tiny)(), changes.pop("loader", None) or DrawnLoader()
     return Loop(model, train or train_spec(), loader, **{**given, **changes})
+
+
+class Killed(BaseException):
+    """As abrupt as a kill: nothing catches it."""
+
+
+def killed_run(folder: Any, train: TrainSpec, *, at: int) -> Memory:
+    """Train until the step, then die without a word."""
+    loop = make_loop(folder, train)
+    walk = loop.engine.step
+
+    def die(batches: Any, number: int, rate: float) -> Any:
+        if number == at:
+            raise Killed
+        return walk(batches, number, rate)
+
+    loop.engine.step = die  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        loop.fit()
+    assert isinstance(loop.record, Memory)
+    return loop.record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -9,17 +10,13 @@ from typing import Any
 
 import pytest
 import torch
-from parts import DrawnLoader, Memory, Tiny, make_loop, score, train_spec
+from parts import DrawnLoader, Memory, Tiny, killed_run, make_loop, score, train_spec
 
 from espalier.errors import DivergedError, InterruptedByUser, MemoryExhaustedError, SpecError, WorkError
 from espalier.trainer.checkpoint import load_checkpoint
 from espalier.trainer.loop import Loop
 
 TIMES = ("images_per_s", "data_wait", "memory_mb", "eta_s")
-
-
-class Killed(BaseException):
-    """As abrupt as a kill: nothing catches it."""
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -29,22 +26,6 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 def metrics(record: Memory) -> list[dict[str, Any]]:
     kinds = ("step", "epoch", "checkpoint")
     return [{k: v for k, v in e.items() if k not in TIMES} for e in record.events if e["kind"] in kinds]
-
-
-def killed_at(step: int, folder: Path, train: Any) -> Memory:
-    """Train until the step, then die without a word."""
-    loop = make_loop(folder, train)
-    walk = loop.engine.step
-
-    def die(batches: Any, number: int, rate: float) -> Any:
-        if number == step:
-            raise Killed
-        return walk(batches, number, rate)
-
-    loop.engine.step = die  # type: ignore[method-assign]
-    with pytest.raises(Killed):
-        loop.fit()
-    return loop.record  # type: ignore[return-value]
 
 
 def test_learns_and_keeps_the_best(tmp_path: Path) -> None:
@@ -81,7 +62,7 @@ def test_resume_is_exact(tmp_path: Path, variant: dict[str, Any]) -> None:
     end = load_checkpoint(tmp_path / "whole/checkpoints/last")
     for step in (0, 3, 5, 8):
         folder = tmp_path / f"cut-{step}"
-        record = killed_at(step, folder, train)
+        record = killed_run(folder, train, at=step)
         loop = make_loop(folder, train, record=record)
         if step < 2:  # no checkpoint yet: the run begins again
             record.cut_events(0)
@@ -270,3 +251,17 @@ def test_frozen_parts_do_not_move(tmp_path: Path) -> None:
     after = loop.engine.model.state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved == {"head.weight", "head.bias"}  # the frozen BatchNorm's statistics stay too
+
+
+def test_a_resumed_run_keeps_its_number_of_threads(tmp_path: Path) -> None:
+    before, seen = torch.get_num_threads(), []
+    killed_run(tmp_path, train_spec(), at=7)
+    last = tmp_path / "checkpoints/last/checkpoint.json"
+    told = json.loads(last.read_text())
+    told["trainer"]["threads"] = before + 1
+    last.write_text(json.dumps(told))
+    loop = make_loop(tmp_path, validate=lambda _: seen.append(torch.get_num_threads()) or {"accuracy": 0.5})
+    loop.record.events.extend([{}] * 99)  # type: ignore[attr-defined]
+    loop.fit(resume=True)
+    assert set(seen) == {before + 1}
+    assert torch.get_num_threads() == before
