@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from espalier.actions.labels import subset
 from espalier.actions.recipe import Recipe
-from espalier.actions.scoring import scores_of
+from espalier.actions.scoring import Scored, scores_of
 from espalier.data.index import Index
 from espalier.errors import Problem, SpecError
 from espalier.networks import card as cards
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from espalier.layers.model import TrainableModel
 
 ANY_SIZE = Geometry.identity((1, 1))  # the decoders of probes don't look at pixels
+TIMED = 32  # pictures that are embedded to see how long one takes
 Rows = NDArray[np.int64]
 
 
@@ -56,12 +58,18 @@ class Frozen:
     def started(self, rows: Rows) -> TrainableModel:
         """The model, its encoder as at the start, with a head that was trained on these pictures. There is only one."""
         self.model.load_state_dict(self.start)
+        self.model.requires_grad_(True)
         self.probe.write(self.head(rows))
         return self.model
 
     def truths_of(self, rows: Rows) -> list[Sample]:
         """Their truths."""
         return [self.truths[row] for row in rows]
+
+    @property
+    def rows(self) -> Rows:
+        """Every picture's row."""
+        return np.arange(len(self.truths))
 
     def scores(self, predictions: Sequence[Any], rows: Rows, *, bootstrap: int) -> Scores:
         """What predictions of these pictures score."""
@@ -70,22 +78,48 @@ class Frozen:
         return scores_of(recipe.task, recipe.classes, predictions, truths, bootstrap=bootstrap, seed=recipe.spec.seed)
 
 
-def embed(recipe: Recipe, index: Index, run: Run) -> Frozen:
-    """The features of every picture of `index`. Raises SpecError for a network that has no frozen path."""
-    if recipe.card.probe is None:
-        what = f"'{recipe.card.name}' has no head that could be fitted on frozen features"
-        raise SpecError(Problem("network.name", what, fix="use `espalier train` with a spec"))
-    model = recipe.build()
-    probe: Probe = cards.load(recipe.card.probe)(model, recipe.prepare, device=str(recipe.spec.train.device))
-    samples: Sequence[Sample] = recipe.samples(index)  # type: ignore[assignment]  # it has all that is used of one
+def embed(
+    recipe: Recipe, index: Index, run: Run, *, seconds: float | None = None, beside: Frozen | None = None
+) -> Frozen:
+    """The features of the pictures of `index`, by the encoder of `beside` if given.
+
+    When all would take more than `seconds`, only as many as fit are embedded, and this is said. Raises SpecError for a
+    network that has no frozen path.
+    """
+    model, probe = _probe(recipe) if beside is None else (beside.model, beside.probe)
     begin = time.perf_counter()
+    index = index if seconds is None else _fitting(recipe, probe, index, run, seconds)
+    samples: Sequence[Sample] = recipe.samples(index)  # type: ignore[assignment]  # it has all that is used of one
     features_NF = probe.embed(samples, tick=_tick(run, len(index)))
-    seconds = time.perf_counter() - begin
+    spent = time.perf_counter() - begin
     truths = truths_of(recipe, index)
     targets = [recipe.task.targets(truth, ANY_SIZE, recipe.classes) for truth in truths]
     stacked = {name: np.stack([target[name] for target in targets]) for name in targets[0]}
     start = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-    return Frozen(recipe, probe, model, features_NF, stacked, tuple(truths), strata_of(index), start, seconds)
+    return Frozen(recipe, probe, model, features_NF, stacked, tuple(truths), strata_of(index), start, spent)
+
+
+def _probe(recipe: Recipe) -> tuple[TrainableModel, Probe]:
+    if recipe.card.probe is None:
+        what = f"'{recipe.card.name}' has no head that could be fitted on frozen features"
+        raise SpecError(Problem("network.name", what, fix="use `espalier train` with a spec"))
+    model = recipe.build()
+    return model, cards.load(recipe.card.probe)(model, recipe.prepare, device=str(recipe.spec.train.device))
+
+
+def _fitting(recipe: Recipe, probe: Probe, index: Index, run: Run, seconds: float) -> Index:
+    """As many pictures, class by class, as can be embedded in that time."""
+    if len(index) <= 2 * TIMED:
+        return index
+    samples: Any = recipe.samples(index)
+    begin = time.perf_counter()
+    probe.embed(samples.subset(np.linspace(0, len(index) - 1, TIMED).astype(int)))
+    share = seconds / ((time.perf_counter() - begin) / TIMED * len(index))
+    if share >= 1:
+        return index
+    rows = subset(np.arange(len(index)), strata_of(index), share, np.random.default_rng(recipe.spec.seed))
+    run.say(f"the frozen path learns from {len(rows)} of {len(index)} pictures, as many as {seconds:.0f} s allow")
+    return index.subset(rows)
 
 
 def strata_of(index: Index) -> Rows:
@@ -93,6 +127,13 @@ def strata_of(index: Index) -> Rows:
     strata = np.full(len(index), -1, np.int64)
     strata[index.image_row[::-1]] = index.class_id[::-1]
     return strata
+
+
+def score_all(recipe: Recipe, predictions: Sequence[Any], truths: Sequence[Sample], *, bootstrap: int) -> Scored:
+    """Predictions of these pictures with their scores."""
+    seed = recipe.spec.seed
+    scores = scores_of(recipe.task, recipe.classes, predictions, truths, bootstrap=bootstrap, seed=seed)
+    return Scored(tuple(predictions), tuple(truths), scores, 0.0)
 
 
 def truths_of(recipe: Recipe, index: Index) -> list[Sample]:

@@ -1,0 +1,142 @@
+"""fit's first step: read the pictures, look at every one, say what is wrong, and divide them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from espalier.data.check import CheckReport, check
+from espalier.data.findings import raise_errors
+from espalier.data.formats import read_splits
+from espalier.data.index import Index
+from espalier.data.scan import Scan
+from espalier.data.split import split, units
+from espalier.data.stats import stats, summary
+from espalier.errors import DataError, Problem, UsageError
+from espalier.runs.run import Run
+from espalier.spec.sections import DataSpec, Spec
+
+LEAST_PICTURES = 4  # two classes, a picture of each to learn from and one to score on
+TOLD = 5
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What is learnt from and kept apart; `words` say where `val` is from. Without it, k-fold gives the score."""
+
+    train: Index
+    val: Index | None
+    test: Index | None
+    words: str
+
+
+def gather(spec: Spec, run: Run) -> Gathered:
+    """The pictures of `fit.photos`, checked. Raises DataError with everything that stands in the way."""
+    indexes = _read(spec)
+    report = check(indexes, max_pixels=spec.data.max_pixels)
+    _tell(indexes, report, run)
+    raise_errors(report.unusable, str(spec.fit.photos))
+    train = indexes["train"]
+    found = _divide(train, indexes, report.seen["train"], spec, run)
+    _refuse_too_few(found)
+    run.note(data={**summary(indexes), "fingerprint": train.fingerprint()})
+    return found
+
+
+def _read(spec: Spec) -> dict[str, Index]:
+    """The parts by name, 'train' always among them, all with its classes."""
+    data = spec.data
+    if spec.fit.photos is None:
+        raise UsageError(Problem("fit.photos", "no pictures were named", fix="espalier fit PHOTOS"))
+    indexes = read_splits(
+        spec.fit.photos,
+        format=data.format,
+        images=data.images,
+        classes=data.classes,
+        group=data.group,
+        strict=False,
+    )
+    if "train" not in indexes:
+        raise DataError(Problem(spec.fit.photos, f"there is no part 'train', only {', '.join(indexes)}"))
+    for name, path in (("val", data.val), ("test", data.test)):
+        if path is not None:
+            indexes[name] = _part(path, name, data)
+    classes = indexes["train"].classes
+    return {name: index if name == "train" else index.with_classes(classes) for name, index in indexes.items()}
+
+
+def _part(path: str, name: str, data: DataSpec) -> Index:
+    splits = read_splits(path, images=data.images, group=data.group, strict=False)
+    return next(
+        (splits[part] for part in (name, "test", "val", "train") if part in splits), next(iter(splits.values()))
+    )
+
+
+def _tell(indexes: Mapping[str, Index], report: CheckReport, run: Run) -> None:
+    """One line on the data, one on what was found, and both in the report."""
+    parts = ", ".join(f"{name} {len(index)}" for name, index in indexes.items())
+    train = indexes["train"]
+    shown = ", ".join(train.classes[:TOLD]) + (", …" if len(train.classes) > TOLD else "")
+    run.say(f"data: {parts} pictures of {len(train.classes)} classes ({shown}), read as {train.format}")
+    counts = ", ".join(f"{report.count(severity)} {severity}s" for severity in ("error", "warning"))
+    run.say(f"check: {counts}" + ("; every picture can be read" if not report.unusable else ""))
+    for finding in [f for f in report.findings if f.severity != "info" and f not in report.unusable][:TOLD]:
+        run.warn(str(finding).partition(": ")[2])
+    for block in (*report.blocks(), *stats(indexes, report.seen)):
+        run.block("data", block)
+    run.emit("data", **summary(indexes))
+
+
+def _divide(train: Index, indexes: Mapping[str, Index], seen: Scan, spec: Spec, run: Run) -> Gathered:
+    test = indexes.get("test")
+    if "val" in indexes:
+        run.say(f"scores on the validation set that was given: {len(indexes['val'])} pictures")
+        return Gathered(_labelled(train, run), _labelled(indexes["val"], run), test, "the validation set")
+    count = int((np.diff(train.offsets) > 0).sum())
+    if count < spec.fit.few_pictures:
+        few = f"{count} labelled pictures, fewer than {spec.fit.few_pictures}"
+        run.say(f"{few}: scores by repeated k-fold, then all are used")
+        return Gathered(_labelled(_grouped(train, seen, spec, run), run), None, test, "")
+    data = spec.data
+    kept, held_out = split(train, data.val_fraction, seed=spec.seed, near_duplicates=data.near_duplicates, seen=seen)
+    run.say(f"held out {len(held_out)} of {len(train)} pictures to score on, groups and near-duplicates kept whole")
+    learn, apart = (_labelled(train.subset(rows), run) for rows in (kept, held_out))
+    return Gathered(learn, apart, test, f"{len(held_out)} of {len(train)} pictures that were held out")
+
+
+def _grouped(index: Index, seen: Scan, spec: Spec, run: Run) -> Index:
+    """The pictures with near-duplicates in one group, where there are any: folds and intervals keep them whole."""
+    if not spec.data.near_duplicates:
+        return index
+    alone, joined = (units(index, near_duplicates=near, seen=seen) for near in (False, True))
+    fewer = int(alone.max(initial=-1) - joined.max(initial=-1))
+    if not fewer:
+        return index
+    run.say(f"near-duplicates: {len(index)} pictures make {int(joined.max()) + 1} groups that are kept whole")
+    names = np.empty(len(index), np.object_)
+    names[:] = [f"group {unit}" for unit in joined]
+    return replace(index, group=names)
+
+
+def _labelled(index: Index, run: Run) -> Index:
+    """Without the pictures that have no label, unless pictures may have several: then none is an answer, too."""
+    bare = np.diff(index.offsets) == 0
+    if index.multi_label or not bare.any():
+        return index
+    run.say(f"{int(bare.sum())} pictures without a label are left out")
+    return index.subset(~bare)
+
+
+def _refuse_too_few(found: Gathered) -> None:
+    train = found.train
+    present = int((train.picture_counts() > 0).sum())
+    fix = "label more pictures"
+    if present < 2 and not train.multi_label:
+        what = f"only {present} class has pictures to learn from"
+        raise DataError(Problem(train.source, what, "at least two classes", "put each class into its own folder"))
+    if len(train) < LEAST_PICTURES:
+        raise DataError(Problem(train.source, f"{len(train)} labelled pictures are too few", f"{LEAST_PICTURES}", fix))
+    if found.val is not None and not len(found.val):
+        raise DataError(Problem(found.val.source, "the validation set has no labelled picture", fix=fix))
