@@ -137,6 +137,20 @@ def test_a_source_that_changes_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     assert torch.equal(load_file(cache.folder() / "far" / cache.TENSORS)["fc.bias"], published(seed=1)["fc.bias"])
 
 
+def test_a_licence_that_becomes_known_needs_no_second_fetch(
+    weight_file: Path, monkeypatch: pytest.MonkeyPatch, asked_for: list[str]
+) -> None:
+    address = "https://example.org/w.safetensors"
+    with monkeypatch.context() as patch:
+        patch.setattr(keep.fetch, "fetch", lambda source, folder: fetch.Fetched(weight_file))
+        keep.import_file(address, "far", backbone=ENCODER, say=quiet)
+    keep.import_file(address, "far", backbone=ENCODER, licence="MIT", say=quiet)
+    found, _ = find("far", ENCODER, licences="commercial")
+    assert found is not None
+    assert found.record.licence == "MIT"
+    assert asked_for == []
+
+
 def test_the_ladders_hash_is_held_against_the_file(weight_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keep.fetch, "fetch", lambda source, folder: fetch.Fetched(weight_file))
     record = WeightRecord("far", ENCODER, "https://example.org/w.safetensors", sha256="0" * 64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 from collections.abc import Callable
@@ -73,14 +74,23 @@ def put(
         raise ModelError(_changed(before, sha256, size))
     with storage.atomic_folder(place) as fresh:
         write_tensors(fresh / TENSORS)
-        facts: dict[str, Any] = {
-            "file_sha256": sha256,
-            "file_bytes": size,
-            "tensors_sha256": sha256_of(fresh / TENSORS),
-            "checked_by": checked_by,
-        }
-        storage.write_json(fresh / RECORD, {"format_version": FORMAT_VERSION, "record": asdict(record), "file": facts})
-    return WeightFile(place / TENSORS, record, **facts)
+        kept = WeightFile(place / TENSORS, record, sha256, size, sha256_of(fresh / TENSORS), checked_by)
+        storage.write_json(fresh / RECORD, _json(kept))
+    return kept
+
+
+def relabelled(kept: WeightFile, record: WeightRecord) -> WeightFile:
+    """The same tensors with another record: what is known of their licence or score has changed."""
+    if kept.record == record:
+        return kept
+    fresh = dataclasses.replace(kept, record=record)
+    storage.write_json(kept.path.parent / RECORD, _json(fresh))
+    return fresh
+
+
+def _json(kept: WeightFile) -> dict[str, Any]:
+    facts = {key: value for key, value in asdict(kept).items() if key not in ("path", "record")}
+    return {"format_version": FORMAT_VERSION, "record": asdict(kept.record), "file": facts}
 
 
 def verify(found: WeightFile) -> None:

@@ -19,9 +19,9 @@ Say = Callable[[str], None]
 def fetch_record(record: WeightRecord, *, say: Say = print) -> WeightFile:
     """The record's weights, fetched into the cache; those already there are only verified. Raises ModelError."""
     kept = cache.get(record.name)
-    if kept is not None and kept.record.source == record.source:
+    if kept is not None and (kept.record.source, kept.record.backbone) == (record.source, record.backbone):
         cache.verify(kept)
-        return kept
+        return cache.relabelled(kept, record)
     storage.make_folder(cache.folder())
     with tempfile.TemporaryDirectory(dir=cache.folder(), prefix=".fetching-") as folder:
         say(f"fetching {record} from {record.source}")
