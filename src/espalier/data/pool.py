@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import threading
+import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -77,7 +78,10 @@ class _Worker:
         )
         self._results: queue.SimpleQueue[Arrays | Failure | None] = queue.SimpleQueue()
         self.send(maker)
-        threading.Thread(target=self._listen, daemon=True).start()
+        # the thread holds no reference to self, so that a pool that is forgotten ends its children
+        self._end = weakref.finalize(self, _end, self._process)
+        pipe = cast(IO[bytes], self._process.stdout)
+        threading.Thread(target=_listen, args=(pipe, self._results), daemon=True).start()
 
     def send(self, value: BatchMaker | Plan) -> None:
         """Hands the child its next piece of work. Raises WorkError when it is gone."""
@@ -97,24 +101,29 @@ class _Worker:
 
     def close(self) -> None:
         """Ends the process; what it was doing is lost."""
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
-
-    def _listen(self) -> None:
-        pipe = cast(IO[bytes], self._process.stdout)
-        try:
-            while True:
-                self._results.put(receive(pipe))
-        except (EOFError, OSError, ValueError):  # the child ended, or close() took the pipe away
-            self._results.put(None)
+        self._end()
 
     def _died(self) -> WorkError:
         code = self._process.wait()
         hint = "out of memory? lower train.workers or train.batch_size" if code == -9 else "its message is above"
         return WorkError(Problem("", f"a process that reads pictures ended with code {code}", fix=hint))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+
+
+def _listen(pipe: IO[bytes], results: queue.SimpleQueue[Any]) -> None:
+    """Empties a child's pipe until it ends; then puts None."""
+    try:
+        while True:
+            results.put(receive(pipe))
+    except (EOFError, OSError, ValueError):  # the child ended, or close() took the pipe away
+        results.put(None)
 
 
 def send(pipe: IO[bytes], value: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from espalier.data.formats import read_index
 from espalier.data.loader import LoadedBatch, TrainingLoader
 from espalier.data.order import epoch_order
 from espalier.data.samples import Samples
-from espalier.errors import DataError, ImageError
+from espalier.errors import DataError, ImageError, WorkError
 from espalier.spec.sections import AugmentSpec
 from espalier.tasks.base import get
 from espalier.vision.prepare import standard_prepare
@@ -61,6 +62,26 @@ def test_an_epoch_left_early_does_not_spoil_the_next(folder: Path) -> None:
     with loader(folder, workers=1) as one:
         next(one.epoch(0))
         assert same(one.epoch(1), loader(folder).epoch(1))
+
+
+def test_a_forgotten_loader_leaves_no_process_behind(folder: Path) -> None:
+    part = loader(folder, workers=1)
+    list(part.epoch(0))
+    assert part._pool is not None
+    process = part._pool._workers[0]._process
+    del part
+    gc.collect()
+    assert process.wait(timeout=20) != 0
+
+
+def test_a_worker_that_dies_is_told(folder: Path) -> None:
+    with loader(folder, workers=1) as part:
+        batches = part.epoch(0)
+        next(batches)
+        assert part._pool is not None
+        part._pool._workers[0]._process.kill()
+        with pytest.raises(WorkError, match="ended with code -9"):
+            list(part.epoch(1))
 
 
 def test_shapes_and_values(folder: Path) -> None:
