@@ -159,6 +159,33 @@ def test_python_without_torch_says_what_the_checkpoint_says(exported, checkpoint
         assert said == pytest.approx(wanted, abs=1e-5)
 
 
+def test_the_wheel_in_an_environment_without_torch(base_python, exported, photos, tmp_path):
+    """The base install alone verifies, predicts and evaluates a bundle; what needs more names its extra and exits 3."""
+
+    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        program = "import sys; from espalier.cli import main; sys.exit(main())"
+        asked = [str(base_python), "-I", "-c", program, *arguments]
+        return subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True)
+
+    probe = "import importlib.util as u; print([m for m in ('torch', 'timm', 'onnx', 'safetensors') if u.find_spec(m)])"
+    done = subprocess.run([str(base_python), "-I", "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    bundle = str(exported[0] / "bundle.zip")
+    for arguments in (
+        ("--version",),
+        ("verify", bundle),
+        ("predict", bundle, str(photos), "--out", "p", "--formats", "json,csv,pictures"),
+        ("evaluate", bundle, str(photos), "--out", "e"),
+        ("report", "e"),
+    ):
+        done = command(*arguments)
+        assert done.returncode == 0, done.stderr
+    assert len(json.loads((tmp_path / "p" / "predictions.json").read_text())) == 36
+    done = command("fit", str(photos))
+    assert done.returncode == 3
+    assert "pip install 'espalier-vision[train]'" in done.stderr
+
+
 def test_a_run_without_torch_gives_its_bundle(exported, checkpoint, tmp_path, monkeypatch):
     run = tmp_path / "run"
     (run / "checkpoints").mkdir(parents=True)
