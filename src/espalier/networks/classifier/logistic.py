@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.special import log_expit, log_softmax
+
+from espalier.networks.classifier.lbfgs import minimise
 
 Array = NDArray[np.float64]
 
@@ -22,8 +23,19 @@ PENALTIES = tuple(float(p) for p in np.logspace(1, -6, 8))
 UNSURE_PENALTY = 1e-2
 """Taken when the pictures are too few to ask a cross-validation."""
 PATIENCE = 2
-_EXACTLY = {"maxiter": 2000, "maxfun": 4000, "ftol": 1e-13, "gtol": 1e-7}
-_ROUGHLY = {"maxiter": 60, "ftol": 1e-7, "gtol": 1e-5}
+
+
+@dataclass(frozen=True)
+class _Effort:
+    """When the minimiser stops (`lbfgs.minimise`)."""
+
+    steps: int
+    gradient: float
+    decrease: float
+
+
+_EXACTLY = _Effort(steps=2000, gradient=1e-7, decrease=1e-13)
+_ROUGHLY = _Effort(steps=60, gradient=1e-5, decrease=1e-7)
 
 
 @dataclass(frozen=True)
@@ -137,8 +149,9 @@ class _Problem:
             return float(value), np.concatenate([by_weight, by_z_NC.mean(axis=0)[None]]).ravel()
 
         first = np.zeros((width + 1) * classes) if start is None else np.concatenate([start[0], start[1][None]]).ravel()
-        found = minimize(objective, first, jac=True, method="L-BFGS-B", options=_ROUGHLY if roughly else _EXACTLY)
-        both = found.x.reshape(width + 1, classes)
+        effort = _ROUGHLY if roughly else _EXACTLY
+        found = minimise(objective, first, steps=effort.steps, gradient=effort.gradient, decrease=effort.decrease)
+        both = found.reshape(width + 1, classes)
         return both[:-1], both[-1]
 
 
