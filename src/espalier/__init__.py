@@ -27,8 +27,15 @@ _LAZY = {
 __all__ = ["__version__", *_LAZY]
 
 if TYPE_CHECKING:
-    from espalier.actions.api import compare, evaluate, export, fit, predict, report, train, verify
-    from espalier.runtime.model import load
+    from espalier.actions.api import compare as compare
+    from espalier.actions.api import evaluate as evaluate
+    from espalier.actions.api import export as export
+    from espalier.actions.api import fit as fit
+    from espalier.actions.api import predict as predict
+    from espalier.actions.api import report as report
+    from espalier.actions.api import train as train
+    from espalier.actions.api import verify as verify
+    from espalier.runtime.model import load as load
 
 
 def __getattr__(name: str) -> Any:

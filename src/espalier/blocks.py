@@ -20,7 +20,7 @@ class Figure:
     value: float
     low: float | None = None
     high: float | None = None
-    unit: str = ""          # "%" values are fractions 0-1 that are shown × 100
+    unit: str = ""  # "%" values are fractions 0-1 that are shown × 100
     note: str = ""
 
 
@@ -143,7 +143,7 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (str, bytes)) or value is None:
         return value
-    if hasattr(value, "tolist"):          # numpy arrays and scalars
+    if hasattr(value, "tolist"):  # numpy arrays and scalars
         return value.tolist()
     if isinstance(value, Sequence):
         return [_plain(item) for item in value]

@@ -175,7 +175,8 @@ def _result(found: Sequence[Contestant], comparisons: Sequence[Comparison]) -> d
     ]  # fmt: skip
     verdicts = [
         {"model": str(other.model.path), "against": str(found[0].model.path), "verdict": c.verdict,
-         "figure": c.figure.name, "difference": c.figure.value, "low": c.figure.low, "high": c.figure.high, "pictures": c.n,
+         "figure": c.figure.name, "difference": c.figure.value, "low": c.figure.low,
+         "high": c.figure.high, "pictures": c.n,
          "changed": [{"picture": found[0].scored.samples[m.index].name, "kind": m.kind} for m in c.changed]}
         for other, c in zip(found[1:], comparisons, strict=True)
     ]  # fmt: skip

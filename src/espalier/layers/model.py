@@ -25,13 +25,18 @@ class Batch:
 
     def to(self, device: Any, *, non_blocking: bool = False) -> Batch:
         """The batch on `device`."""
+
         def move(value: Any) -> Any:
             if isinstance(value, Tensor):
                 return value.to(device, non_blocking=non_blocking)
             return [move(v) for v in value] if isinstance(value, list) else value
 
-        return Batch({k: move(v) for k, v in self.inputs.items()}, {k: move(v) for k, v in self.targets.items()},
-                     self.names, self.extra)
+        return Batch(
+            {k: move(v) for k, v in self.inputs.items()},
+            {k: move(v) for k, v in self.targets.items()},
+            self.names,
+            self.extra,
+        )
 
 
 class TrainableModel(nn.Module):
@@ -46,7 +51,7 @@ class TrainableModel(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define losses")
 
     def parameter_groups(self) -> dict[str, list[str]]:
-        """Group name → prefixes of parameter names. 'backbone' gets `train.backbone_lr_ratio`; the rest the base rate."""
+        """Group name → prefixes of parameter names. 'backbone' gets `train.backbone_lr_ratio`; the rest the base."""
         return {"backbone": ["backbone."]}
 
     def head_prefixes(self) -> tuple[str, ...]:

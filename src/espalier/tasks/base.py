@@ -150,7 +150,7 @@ class Task(Protocol):
         """B against A, paired over the pictures of both."""
 
     def resample(self, scores: Scores, *, n: int, seed: int) -> NDArray[np.float64]:
-        """(n,) the headline figure of `n` resamples; scores of the same pictures in the same order are paired by `seed`."""
+        """(n,) the headline figure of `n` resamples; `seed` pairs scores of the same pictures in the same order."""
 
     def mistakes(self, predictions: Sequence[Any], samples: Sequence[Sample], classes: Sequence[str]) -> list[Mistake]:
         """Pictures to look at."""
