@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 _PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+_COMPROMISED = ("2.6.2", "2.6.3")  # GHSA-w37p-236h-pfx3
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
 
 
@@ -103,10 +105,14 @@ def _strategy(train: TrainSpec, world: int) -> Any:
 
 def _package() -> str:
     """Fabric's own package, or the parent package where only that is installed. Raises MissingExtraError."""
-    for name, top in (("lightning_fabric", "lightning_fabric"), ("lightning.fabric", "lightning")):
-        if importlib.util.find_spec(top) is not None:
-            return name
-    raise MissingExtraError("train", "training")
+    if importlib.util.find_spec("lightning_fabric") is not None:
+        return "lightning_fabric"
+    if importlib.util.find_spec("lightning") is None:
+        raise MissingExtraError("train", "training")
+    version = importlib.metadata.version("lightning")  # read without importing: that would run it
+    if version in _COMPROMISED:
+        raise MissingExtraError("train", f"training (lightning {version} is a compromised release: remove it)")
+    return "lightning.fabric"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

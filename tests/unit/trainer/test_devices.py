@@ -53,6 +53,15 @@ def test_without_the_framework_the_install_line_is_told(monkeypatch: pytest.Monk
         devices.make_fabric(train_spec())
 
 
+def test_a_compromised_release_is_never_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices.importlib.util, "find_spec", lambda name: None if name == "lightning_fabric" else name)
+    monkeypatch.setattr(devices.importlib.metadata, "version", lambda name: "2.6.3")
+    with pytest.raises(MissingExtraError, match=r"lightning 2\.6\.3 is a compromised release"):
+        devices.make_fabric(train_spec())
+    monkeypatch.setattr(devices.importlib.metadata, "version", lambda name: "2.6.6")
+    assert devices._package() == "lightning.fabric"
+
+
 def test_settings_are_put_back() -> None:
     before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads(), torch.backends.cudnn.benchmark
     with devices.determinism(True):
