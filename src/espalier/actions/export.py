@@ -89,7 +89,7 @@ def proof_pictures(model: CheckpointModel, options: ExportSpec, run: Run, *, max
         run.warn(f"parity is proven on golden inputs alone, and no metric is compared: {error.problems[0].what}")
         return []
     run.say(f"parity is proven on {found.words}")
-    return found.samples(model, max_pixels=max_pixels)
+    return found.samples(model, max_pixels=max_pixels).spread(options.parity_images)
 
 
 def _learnt_from(model: CheckpointModel) -> str | None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 
 from espalier.actions import enough, evaluate, few, frozen, labels
 from espalier.actions.chosen import Trained, choice_blocks, save
@@ -19,7 +18,6 @@ from espalier.actions.recipe import Recipe, choose_network, make, task_for
 from espalier.actions.scoring import figures_json, galleries, words
 from espalier.actions.verify import verify
 from espalier.blocks import Headline, Table, Text
-from espalier.data.index import Index
 from espalier.runs.report import write_report
 from espalier.runs.run import Run
 from espalier.spec.dump import to_yaml
@@ -99,15 +97,9 @@ def _export(model: CheckpointModel, trained: Trained, data: Gathered, run: Run) 
     """The bundle, proven on golden inputs and on real pictures, and then as anyone proves a copy."""
     recipe = trained.recipe
     options = recipe.spec.export
-    proof = trained.recipe.samples(_spread(data.train if data.val is None else data.val, options.parity_images))
+    proof = recipe.samples(data.train if data.val is None else data.val).spread(options.parity_images)
     export_model(model, proof, options, run, seed=recipe.spec.seed)
     verify(updated(recipe.spec, {"verify": {"bundle": str(run.path / "bundle")}}, lookup=lookup), run)
-
-
-def _spread(index: Index, count: int) -> Index:
-    """At most `count` pictures from all over the set, so that every class has a chance to be among them."""
-    rows = np.unique(np.linspace(0, max(len(index) - 1, 0), min(count, len(index))).astype(int))
-    return index.subset(rows)
 
 
 def _evaluate(checkpoint: CheckpointModel, trained: Trained, data: Gathered, run: Run) -> Sequence[evaluate.Evaluated]:

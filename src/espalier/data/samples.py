@@ -56,6 +56,10 @@ class Samples:
             group=name if group is None else str(group[row]),
         )
 
+    def spread(self, count: int) -> Samples:
+        """At most `count` pictures, evenly from all over the set: sets are often sorted by class."""
+        return self.subset(np.unique(np.linspace(0, max(len(self) - 1, 0), min(count, len(self))).astype(int)))
+
     def subset(self, rows: Sequence[int] | NDArray[Any]) -> Samples:
         """Those pictures, in that order."""
         return Samples(self.index.subset(rows), self.task, self.channels, self.max_pixels)
