@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-
 from espalier.actions import enough, evaluate, few, frozen, labels
 from espalier.actions.chosen import Trained, choice_blocks, save
 from espalier.actions.export import export_model
