@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from espalier.trainer.partners import Record
 LEAST_EPOCHS, ENOUGH_EPOCHS = 4, 8  # fewer are not worth trying; with so many nothing need be given up for more
 HEADROOM = 1.2  # a plan assumes that an epoch takes so many times what was measured
 EARLY_SHARE = 0.2  # of the encoder's parameters, in its first layers
-MEASURED_BATCHES = 3
+MEASURED_BATCHES = 2
+PLENTY = 2.0  # times enough epochs without the first layers: then training them, too, may fit
 
 
 class Unrecorded:
@@ -64,22 +65,40 @@ def plan(
 ) -> Plan | None:
     """The fine-tuning that fits into the time, by a measurement; None where not even a short one does.
 
-    All of the network when `ENOUGH_EPOCHS` of that fit, else without its first layers, which cost most and change
-    least; on as many folds (from the second number of `folds` down to the first) as leave `ENOUGH_EPOCHS`.
-    `index` is one training set. `model` keeps its weights.
+    Without the encoder's first layers, which cost most and change least; with them where there is plenty of time. On
+    as many folds (from the second number of `folds` down to the first) as leave `ENOUGH_EPOCHS`. `index` is one
+    training set. `model` keeps its weights.
     """
+    early = recipe.spec.train.freeze or early_prefixes(model)
+    quick = _fitting(recipe, model, index, early, seconds=seconds, folds=folds)
+    if quick.epochs < PLENTY * ENOUGH_EPOCHS or early == recipe.spec.train.freeze:
+        found = quick
+    else:
+        whole = _fitting(recipe, model, index, (), seconds=seconds, folds=folds)
+        found = whole if whole.epochs >= ENOUGH_EPOCHS and whole.folds == quick.folds else quick
     wanted = recipe.spec.train.epochs
     assert isinstance(wanted, int)
-    best: Plan | None = None
-    for frozen in dict.fromkeys((recipe.spec.train.freeze, recipe.spec.train.freeze or early_prefixes(model))):
-        pace = measure(recipe.with_train(freeze=frozen), model, index)
-        for count in range(folds[1], folds[0] - 1, -1):
-            fitting = int(seconds / max(HEADROOM * pace * len(index) * count, 1e-9))
-            made = Plan(min(fitting, wanted), count, frozen)
-            if made.epochs >= min(ENOUGH_EPOCHS, wanted):
-                return made
-            best = made if best is None or made.epochs > best.epochs else best
-    return best if best is not None and best.epochs >= min(LEAST_EPOCHS, wanted) else None
+    if found.epochs < min(LEAST_EPOCHS, wanted):
+        return None
+    return replace(found, epochs=min(found.epochs, wanted))
+
+
+def _fitting(
+    recipe: Recipe,
+    model: TrainableModel,
+    index: Index,
+    frozen: tuple[str, ...],
+    *,
+    seconds: float,
+    folds: tuple[int, int],
+) -> Plan:
+    """The epochs that fit with these layers frozen, on as many folds as leave enough of them, else on the fewest."""
+    pace = measure(recipe.with_train(freeze=frozen), model, index)
+    passes = seconds / max(HEADROOM * pace * len(index), 1e-9)  # over one training set
+    for count in range(folds[1], folds[0], -1):
+        if passes / count >= ENOUGH_EPOCHS:
+            return Plan(int(passes / count), count, frozen)
+    return Plan(int(passes / folds[0]), folds[0], frozen)
 
 
 def early_prefixes(model: TrainableModel, share: float = EARLY_SHARE) -> tuple[str, ...]:
