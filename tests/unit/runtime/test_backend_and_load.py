@@ -58,6 +58,21 @@ def test_devices():
         chosen_device("gpu")
 
 
+def test_a_card_that_does_not_start_is_not_claimed(monkeypatch):
+    import onnxruntime
+
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    )
+    session = onnxruntime.InferenceSession
+    monkeypatch.setattr(
+        onnxruntime, "InferenceSession", lambda *a, providers, **k: session(*a, providers=["CPUExecutionProvider"], **k)
+    )
+    assert OnnxRuntimeBackend(graph(), "auto").device == "cpu"
+    with pytest.raises(InputError, match="could not be started"):
+        OnnxRuntimeBackend(graph(), "cuda")
+
+
 @pytest.mark.parametrize("kind", ["folder", "zip", "run"])
 def test_load_and_predict(bundle_folder, tmp_path, kind):
     path = bundle_folder

@@ -36,13 +36,14 @@ class OnnxRuntimeBackend:
 
         Raises ModelError for a graph that can't be loaded, InputError for a device that isn't there.
         """
-        self.device = chosen_device(device)
+        wanted = chosen_device(device)
         self._where = str(model) if isinstance(model, (str, Path)) else where
         source = model if isinstance(model, bytes) else str(model)
         try:
-            self._session = onnxruntime.InferenceSession(source, _options(threads), providers=_providers(self.device))
+            self._session = onnxruntime.InferenceSession(source, _options(threads), providers=_providers(wanted))
         except _ERRORS as error:
             raise ModelError(Problem(self._where, f"the graph can't be loaded: {_line(error)}")) from None
+        self.device = _got(self._session.get_providers(), wanted, asked=device)
         self.input_names = tuple(port.name for port in self._session.get_inputs())
         self.output_names = tuple(port.name for port in self._session.get_outputs())
 
@@ -80,6 +81,17 @@ def chosen_device(asked: str) -> str:
         fix = "pip install onnxruntime-gpu in the place of onnxruntime, or take device=cpu"
         raise InputError(Problem("device", f"this build of ONNX Runtime does not run on '{asked}'", fix=fix))
     return asked
+
+
+def _got(providers: Sequence[str], wanted: str, *, asked: str) -> str:
+    """Where the session really runs: ONNX Runtime falls back to the CPU in silence when a driver is missing."""
+    if PROVIDERS[wanted] in providers:
+        return wanted
+    if asked != "auto":
+        raise InputError(
+            Problem("device", f"'{asked}' could not be started", fix="check its driver, or take device=cpu")
+        )
+    return "cpu"
 
 
 def _providers(device: str) -> list[str]:
