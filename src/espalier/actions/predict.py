@@ -31,6 +31,7 @@ class _Reader:
     """Reads pictures one by one; those that can't be read are kept aside, so that the others are answered."""
 
     channels: Any
+    max_pixels: int
     failed: list[Problem] = field(default_factory=list)
     unreadable: list[dict[str, Any]] = field(default_factory=list)
 
@@ -38,7 +39,7 @@ class _Reader:
         """The pictures that can be read."""
         for source in sources:
             try:
-                query = source.read(channels=self.channels)
+                query = source.read(channels=self.channels, max_pixels=self.max_pixels)
             except ImageError as error:
                 self.failed.extend(error.problems)
                 self.unreadable.append({"image": source.name, "error": str(error)})
@@ -54,7 +55,7 @@ def predict(spec: Spec, run: Run) -> dict[str, Any]:
     model = open_model(asked.model, device=asked.device, backend=_backend(asked))
     sources = expand(asked.images, recursive=asked.recursive, allow_urls=asked.allow_urls)
     run.say(f"{model.name} ({model.kind}, {model.backend.name} on {model.backend.device}): {len(sources)} pictures")
-    reader, start = _Reader(model.channels), time.perf_counter()
+    reader, start = _Reader(model.channels, spec.data.max_pixels), time.perf_counter()
     answers = _answers(model, reader, sources, asked, run)
     seconds = time.perf_counter() - start
     files = _write(run.path, answers, reader.unreadable, asked)
