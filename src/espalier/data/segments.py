@@ -4,24 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, TypedDict
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from espalier.errors import DataError, Problem
-
-
-class Rle(msgspec.Struct, frozen=True):
-    """A COCO run-length mask: `size` is (height, width), `counts` are runs or their compressed text."""
-
-    size: tuple[int, int]
-    counts: str | list[int]
-
-
-_POLYGONS = msgspec.json.Decoder(list[list[float]])
-_RLE = msgspec.json.Decoder(Rle)
 
 
 @dataclass(frozen=True)
@@ -90,8 +79,10 @@ class Segments:
         text = self.raw(row)
         if not text or text in (b"null", b"[]"):
             return None
+        import msgspec
+
         try:
-            return msgspec.to_builtins(_RLE.decode(text)) if text[:1] == b"{" else _POLYGONS.decode(text)
+            return _decode(text)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise DataError(
                 Problem(
@@ -100,3 +91,24 @@ class Segments:
                     expected="a list of polygons [x, y, x, y, …], or an RLE {'size': [height, width], 'counts': …}",
                 )
             ) from error
+
+
+class Rle(TypedDict):
+    """A COCO run-length mask: `size` is (height, width), `counts` are runs or their compressed text."""
+
+    size: tuple[int, int]
+    counts: str | list[int]
+
+
+def _decode(text: bytes) -> list[list[float]] | dict[str, Any]:
+    polygons, rle = _decoders()
+    found: list[list[float]] | dict[str, Any] = rle.decode(text) if text[:1] == b"{" else polygons.decode(text)
+    return found
+
+
+@cache
+def _decoders() -> tuple[Any, Any]:
+    """Of polygons, and of run lengths. Made when they are first needed: labels without outlines need no msgspec."""
+    import msgspec
+
+    return msgspec.json.Decoder(list[list[float]]), msgspec.json.Decoder(Rle)

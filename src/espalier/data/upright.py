@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,6 +40,8 @@ def boxes(box_N4: NDArray[Any], orientation: int, stored_hw: tuple[int, int]) ->
 
 def outline(segment: Any, orientation: int, stored_hw: tuple[int, int]) -> bytes:
     """COCO's polygons or RLE likewise, as JSON text; b"" for None. Raises DataError for an RLE that does not add up."""
+    import msgspec
+
     if segment is None:
         return b""
     if isinstance(segment, dict):

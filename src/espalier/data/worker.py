@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 from typing import IO
-
-import cv2
 
 from espalier.data.batches import BatchMaker
 from espalier.data.pool import Failure, receive, send
@@ -17,7 +16,7 @@ from espalier.errors import EspalierError
 def main() -> None:
     """Serves until the parent closes the pipe. Ctrl-C is the parent's business."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
+    _one_thread()
     source = os.fdopen(os.dup(0), "rb", buffering=0)
     sink = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # a stray print must not end up among the batches
@@ -25,6 +24,14 @@ def main() -> None:
         _serve(source, sink)
     except (EOFError, BrokenPipeError):
         sys.exit(0)
+
+
+def _one_thread() -> None:
+    """OpenCV's own threads would fight with those of the other workers; a machine that only trains may lack OpenCV."""
+    with contextlib.suppress(ModuleNotFoundError):
+        import cv2
+
+        cv2.setNumThreads(1)
 
 
 def _serve(source: IO[bytes], sink: IO[bytes]) -> None:

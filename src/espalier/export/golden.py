@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -55,6 +54,8 @@ def _boxes(size_hw: tuple[int, int], rng: np.random.Generator) -> NDArray[np.flo
 
 
 def _clouds(size_hw: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:
+    import cv2
+
     coarse = rng.random((4, 4))
     return cv2.resize(coarse, (size_hw[1], size_hw[0]), interpolation=cv2.INTER_LINEAR).astype(np.float64)
 

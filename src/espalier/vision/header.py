@@ -8,7 +8,6 @@ import zlib
 from dataclasses import dataclass
 from typing import IO
 
-import cv2
 import numpy as np
 from PIL import Image, ImageFile
 
@@ -32,9 +31,9 @@ _NPY = b"\x93NUMPY"
 _ORIENTATION_TAG = 0x0112
 DECODE_ERRORS = (
     OSError, SyntaxError, ValueError, LookupError, TypeError, EOFError, AttributeError, ArithmeticError, AssertionError,
-    RuntimeError, MemoryError, struct.error, zlib.error, cv2.error, Image.DecompressionBombError,
+    RuntimeError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError,
 )  # fmt: skip
-"""What Pillow and OpenCV are known to raise on damaged files; each means that this picture can't be read."""
+"""What Pillow and numpy are known to raise on damaged files; each means that this picture can't be read."""
 
 _MOST_SCANS = 200
 _FREE_BYTES, _BOMB_RATIO = 700 << 20, 700  # decoding may take 700 MB, and more only from a file not 700 times smaller

@@ -25,7 +25,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -200,8 +199,13 @@ def _whole_numbers(picture: Image.Image) -> NDArray[np.uint16]:
 
 def _deep_colour(file: IO[bytes], mode: str) -> NDArray[Any]:
     """Pictures with several channels of 16 bit, by OpenCV (BGR → RGB)."""
+    import cv2
+
     file.seek(0)
-    found = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        found = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise ImageError("its 16-bit colours can't be decoded") from error
     if found is None:
         raise ImageError("its 16-bit colours can't be decoded")
     if found.ndim == 2:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -153,6 +152,8 @@ def _checked_polygon(polygon: Sequence[float], size_hw: tuple[int, int], where: 
 
 def mask_to_polygons(mask_HW: NDArray[Any], *, smallest_px: float = 1.0) -> list[list[float]]:
     """The outer outlines as flat lists x1, y1, x2, y2, …; holes are lost, and parts under `smallest_px` in area too."""
+    import cv2
+
     outlines, _ = cv2.findContours(np.asarray(mask_HW, np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     kept = (o for o in outlines if len(o) >= 3 and cv2.contourArea(o) >= smallest_px)
     return [[float(v) for v in outline.reshape(-1)] for outline in kept]

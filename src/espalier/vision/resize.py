@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -21,7 +20,7 @@ _PILLOW = {
     "pillow_bicubic": Image.Resampling.BICUBIC,
     "nearest": Image.Resampling.NEAREST,
 }
-_CV2 = {"cv2_linear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA}
+_CV2 = {"cv2_linear": "INTER_LINEAR", "area": "INTER_AREA"}
 Box = tuple[float, float, float, float]
 
 
@@ -49,11 +48,13 @@ def resize(
     return np.stack([_plane_by_pillow(image_HWC[:, :, c], size_hw, rule) for c in range(channels)], axis=2)
 
 
-def _by_cv2(image_HWC: NDArray[Any], size_hw: tuple[int, int], rule: int) -> NDArray[Any]:
+def _by_cv2(image_HWC: NDArray[Any], size_hw: tuple[int, int], rule: str) -> NDArray[Any]:
+    import cv2
+
     size_wh = (size_hw[1], size_hw[0])
     channels = image_HWC.shape[2]
     if channels <= 4:
-        resized = np.asarray(cv2.resize(image_HWC, size_wh, interpolation=rule))
+        resized = np.asarray(cv2.resize(image_HWC, size_wh, interpolation=getattr(cv2, rule)))
         return resized.reshape(*size_hw, channels)
     parts = [image_HWC[:, :, c : c + 4] for c in range(0, channels, 4)]  # INTER_AREA takes four at most
     return np.concatenate([_by_cv2(np.ascontiguousarray(part), size_hw, rule) for part in parts], axis=2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,6 +50,8 @@ def blurred(image_HWC: NDArray[Any], spec: AugmentSpec, rng: np.random.Generator
     chance, sigma = rng.random(), rng.uniform(0.3, 1.5)
     if chance >= spec.blur:
         return image_HWC
+    import cv2
+
     return cv2.GaussianBlur(np.ascontiguousarray(image_HWC), (0, 0), sigma).reshape(image_HWC.shape)
 
 

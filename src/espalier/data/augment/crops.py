@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -78,6 +77,8 @@ def mirrored(
 
 def rotated(image_HWC: NDArray[Any], degrees: float) -> NDArray[Any]:
     """The picture turned about its centre; what comes in from outside is its mirror image."""
+    import cv2
+
     height, width, bands = image_HWC.shape
     turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
     planes = [

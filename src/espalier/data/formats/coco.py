@@ -6,18 +6,19 @@ import contextlib
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from espalier import storage
-from espalier.data.coco_file import CocoFile, Key, read_file
 from espalier.data.findings import Finding
 from espalier.data.formats.base import UNSPLIT, Loss, Options, Place, parent, picture_root, safe_name, split_in_name
 from espalier.data.index import UNKNOWN, Index, assemble
 from espalier.errors import DataError, Problem
+
+if TYPE_CHECKING:
+    from espalier.data.coco_file import CocoFile, Key
 
 _MARKS = (b'"annotations"', b'"images"', b'"categories"')
 _SNIFFED_BYTES = 1 << 16
@@ -41,6 +42,8 @@ class Coco:
 
     def read(self, place: Place, options: Options) -> dict[str, Index]:
         """A file is one split; a folder has a file for each."""
+        from espalier.data.coco_file import read_file
+
         paths = _label_files(place) if place.is_folder else {UNSPLIT: place.path}
         if not paths:
             raise DataError(Problem(place.path, "no COCO .json file in it", expected=self.help))
@@ -54,6 +57,8 @@ class Coco:
 
     def write(self, splits: Mapping[str, Index], names: Mapping[str, Sequence[str]], folder: Path) -> tuple[Loss, ...]:
         """`train.json`, `val.json`, `test.json`; groups are kept in a field of our own."""
+        import msgspec
+
         for split, index in splits.items():
             storage.write_atomic(folder / f"{split}.json", msgspec.json.encode(_document(index, names[split])))
         return ()
@@ -193,6 +198,8 @@ def _picture(index: Index, row: int, name: str, number: int) -> dict[str, Any]:
 
 
 def _labels(index: Index, ids: NDArray[np.int64]) -> list[dict[str, Any]]:
+    import msgspec
+
     numbers = _unique_ids(index.annotation_id)
     pictures = ids[index.image_row]
     items = []
