@@ -47,7 +47,7 @@ def enough(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, An
     data = tmp_path_factory.mktemp("enough")
     draw_photos(data / "photos" / "train", count=20, seed=1)
     draw_photos(data / "photos" / "test", count=8, seed=2)
-    overrides = {**TINY, "fit.few_pictures": 30, "train.epochs": 6, "train.batch_size": 8}
+    overrides = {**TINY, "fit.minutes": 10, "fit.few_pictures": 30, "train.epochs": 6, "train.batch_size": 8}
     run = data / "run"
     return run, espalier.fit(data / "photos", out=run, overrides=overrides, progress=False)
 
@@ -104,7 +104,8 @@ def test_pictures_that_were_learnt_from_score_nothing(few: tuple[Path, dict[str,
 def test_a_test_part_is_scored_by_checkpoint_and_bundle(enough: tuple[Path, dict[str, Any]]) -> None:
     run, result = enough
     assert result["pictures"] == 24  # the test part
-    assert "held out" in result["scored"]
+    assert result["scored"] == "the test set (24 pictures)"
+    assert "held out" in result["chosen_on"]
     assert len(result["tried"]) == 2  # fine-tuning was tried, too
     assert result["verdict"] in ("better", "worse", "can't tell")
     text = said(run)

@@ -63,7 +63,7 @@ def fit(spec: Spec, run: Run) -> dict[str, Any]:
     final = _evaluate(checkpoint, trained, data, run)
     clock.done("scoring checkpoint and bundle")
     _show(trained, final, data, clock, run)
-    return _finish(trained, final, clock, run)
+    return _finish(trained, final, data, clock, run)
 
 
 def _recipe(spec: Spec, data: Gathered, run: Run) -> Recipe:
@@ -148,7 +148,9 @@ def _times(trained: Trained, clock: Clock) -> Table:
     )
 
 
-def _finish(trained: Trained, final: Sequence[evaluate.Evaluated], clock: Clock, run: Run) -> dict[str, Any]:
+def _finish(
+    trained: Trained, final: Sequence[evaluate.Evaluated], data: Gathered, clock: Clock, run: Run
+) -> dict[str, Any]:
     """The result, recorded; then the page."""
     scores = final[-1].scored.scores if final else trained.choice.kept.scored.scores
     comparison = trained.choice.comparison
@@ -157,7 +159,8 @@ def _finish(trained: Trained, final: Sequence[evaluate.Evaluated], clock: Clock,
         "network": trained.recipe.card.name,
         "way": trained.choice.kept.way,
         "reason": trained.choice.reason,
-        "scored": trained.words,
+        "scored": trained.words if data.test is None else f"the test set ({len(data.test)} pictures)",
+        "chosen_on": trained.words,
         **figures_json(scores),
         "tried": [
             {"way": one.way, "seconds": round(one.seconds, 2), **figures_json(one.scored.scores)}

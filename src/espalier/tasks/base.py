@@ -101,13 +101,15 @@ class Scores:
 class Mistake:
     """A picture worth showing: `rank` sorts within its `kind` ('worst', 'most confident'), larger first.
 
-    `index` is the picture's place among the predictions that were looked at.
+    `index` is the picture's place among the predictions that were looked at; `wrong` is False where the answer is
+    right, and the picture is shown for another reason.
     """
 
     index: int
     kind: str
     rank: float
     caption: str
+    wrong: bool = True
 
 
 @dataclass(frozen=True)

@@ -328,3 +328,4 @@ def test_mistakes_rank_the_surest_wrong_answer_first() -> None:
     assert [m.index for m in found if m.kind == "most confident"] == [1, 2]
     assert [m.index for m in found if m.kind == "worst"] == [1, 2, 0]
     assert found[0].caption == "cat; said dog 90 %"
+    assert [m.wrong for m in found if m.kind == "worst"] == [True, True, False]

@@ -136,7 +136,9 @@ def _changed(a: Scores, b: Scores, pairs: Pairs) -> list[Mistake]:
         was, now = bool(a.per_item["right"][i]), bool(b.per_item["right"][j])
         if was != now:
             sure = float(a.per_item["confidence"][i]) + float(b.per_item["confidence"][j])
-            changed.append(Mistake(i, "gained" if now else "lost", sure, _caption(a.per_item, i, b.per_item, j)))
+            changed.append(
+                Mistake(i, "gained" if now else "lost", sure, _caption(a.per_item, i, b.per_item, j), not now)
+            )
     return sorted(changed, key=lambda m: (m.kind, -m.rank))
 
 

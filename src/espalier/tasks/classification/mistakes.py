@@ -21,9 +21,10 @@ def mistakes(predictions: Sequence[Classification], samples: Sequence[Sample], c
         if not ids and not prediction.multi_label:
             continue
         caption = f"{', '.join(classes[c] for c in ids) or 'none'}; said {prediction.label(classes)}"
-        if tuple(prediction.class_ids) != tuple(ids):
+        wrong = tuple(prediction.class_ids) != tuple(ids)
+        if wrong:
             found.append(Mistake(i, "most confident", _sureness(prediction, ids), caption))
-        found.append(Mistake(i, "worst", 1.0 - _lowest_true(prediction, ids), caption))
+        found.append(Mistake(i, "worst", 1.0 - _lowest_true(prediction, ids), caption, wrong))
     return sorted(found, key=lambda m: (m.kind, -m.rank, m.index))
 
 
