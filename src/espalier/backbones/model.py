@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from espalier.backbones.facts import BackboneFacts
-from espalier.errors import InputError
+from espalier.errors import InputError, Problem
 
 FINEST_STRIDE = 4
 _RESAMPLE = {"bilinear": "pillow_bilinear", "bicubic": "pillow_bicubic"}
@@ -105,8 +105,9 @@ def timm_name(name: str) -> str:
     architecture, _, tag = bare.partition(".")
     if not timm.models.is_model(architecture):
         close = difflib.get_close_matches(architecture, timm.list_models(), n=3)
-        hint = f"; close to it: {', '.join(close)}" if close else ""
-        raise InputError(f"there is no backbone '{name}'{hint} (any model name of timm {timm.__version__} works)")
+        expected = f"any model name of timm {timm.__version__} works"
+        fix = f"close to it: {', '.join(close)}" if close else ""
+        raise InputError(Problem(f"backbone '{name}'", "there is no encoder of that name", expected, fix))
     if tag and bare not in timm.models.list_pretrained(f"{architecture}.*"):
         tags = ", ".join(sorted(timm.models.list_pretrained(f"{architecture}.*"))) or "none"
         raise InputError(f"backbone '{name}' has no weights tagged '{tag}'; it has: {tags}")

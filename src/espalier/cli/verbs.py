@@ -144,8 +144,21 @@ def _assigned(
         values[positional.field] = left if positional.many else left.pop(0)
         left = [] if positional.many else left
     if left:
-        raise UsageError(Problem("", f"unexpected argument '{left[0]}'", fix=f"see: espalier {action.name} --help"))
+        raise UsageError(Problem("", f"unexpected argument '{left[0]}'", fix=_instead(action, left[0])))
     return spec, values
+
+
+def _instead(action: Action, word: str) -> str:
+    """What to write for an argument too many; a field that is set in another way than `section.field=value`."""
+    from espalier.spec.describe import field_at
+    from espalier.spec.sections import Spec
+
+    name = word.partition("=")[0].partition("[")[0]
+    field = field_at(Spec, name) if "." in name else None
+    if field is None:
+        return f"see: espalier {action.name} --help"
+    whole = "; a list is set as a whole: [1,2]" if "[" in word.partition("=")[0] else ""
+    return f"a field is set by {name}=VALUE ({field.hint}){whole}"
 
 
 def _sets(overrides: Sequence[str], field: str) -> bool:

@@ -74,11 +74,11 @@ def _problem(place: _Place, detail: ErrorDetails, spec_class: type[BaseModel], s
     where = source.where(place.path)
     if detail["type"] == "extra_forbidden":
         return Problem(where, "unknown field", fix=_meant(place, spec_class))
-    if detail["type"] == "missing":
-        return Problem(where, "this field is needed", expected=_expected(place, spec_class))
     if detail["type"] in _OWN_WORDS or detail["type"].startswith("espalier."):
         return Problem(where, detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, "))
     value = _value(source.values, place.path)
+    if detail["type"] == "missing" and value is _MISSING:  # of a list that is too short, the list is there
+        return Problem(where, "this field is needed", expected=_expected(place, spec_class))
     value = detail["input"] if value is _MISSING else value
     if detail["type"] == OUT_OF_RANGE:
         return Problem(where, f"{shown(value)} is out of range", expected=_expected(place, spec_class))

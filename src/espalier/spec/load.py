@@ -54,12 +54,15 @@ def load_spec(
     Raises SpecError with all problems at once; with `network_needed` also when no network is named.
     """
     found: list[Problem] = []
-    sources = [
-        _collect(found, lambda: read_source(source)) or Source(),
+    written = _collect(found, lambda: read_source(source))
+    wishes = [
         _collect(found, lambda: from_mapping(positionals or {})) or Source(),
         _collect(found, lambda: _overrides(overrides, found)) or Source(),
     ]
-    spec = _collect(found, lambda: _checked(sources, lookup, network_needed))
+    if written is None:  # which network the file names is not known: what is said of it can't be judged
+        spec = _collect(found, lambda: _checked([_without_network(wish) for wish in wishes], lookup))
+    else:
+        spec = _collect(found, lambda: _checked([written, *wishes], lookup, network_needed))
     if found or spec is None:
         raise SpecError(*found)
     return spec
@@ -158,7 +161,7 @@ def _checked(sources: Sequence[Source], lookup: Lookup, network_needed: bool = F
         level = max(n for n, source in enumerate(sources) if "preset" in _network(source))
         given = _stacked([*sources[:level], preset, *sources[level:]])
     if found and entry is None:  # the network's own fields can't be judged, the rest can
-        given = Source({k: v for k, v in given.values.items() if k != "network"}, given.origins)
+        given = _without_network(given)
     spec = _collect(found, lambda: _validated(given, spec_class(entry.spec_class) if entry else Spec))
     if found or spec is None:
         raise SpecError(*found)
@@ -167,6 +170,10 @@ def _checked(sources: Sequence[Source], lookup: Lookup, network_needed: bool = F
 
 def _stacked(sources: Sequence[Source]) -> Source:
     return reduce(lambda low, high: high.over(low), sources, Source())
+
+
+def _without_network(source: Source) -> Source:
+    return Source({key: value for key, value in source.values.items() if key != "network"}, source.origins)
 
 
 def _network(source: Source) -> dict[str, Any]:

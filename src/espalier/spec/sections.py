@@ -98,6 +98,18 @@ class DataSpec(Model):
     near_duplicates: bool = knob(True, "Keep near-duplicate pictures on one side of a split")
     max_pixels: int = knob(300_000_000, "A larger picture is refused before it is decoded", unit="px", ge=1)
 
+    @field_validator("classes")
+    @classmethod
+    def _are_names(cls, value: tuple[str, ...] | str) -> tuple[str, ...] | str:
+        twice = sorted({name for name in value if value.count(name) > 1}) if isinstance(value, tuple) else []
+        if twice:
+            raise PydanticCustomError(
+                "espalier.classes", "a class is named twice: {names}", {"names": ", ".join(twice)}
+            )
+        if isinstance(value, tuple) and not all(name.strip() for name in value or [""]):
+            raise PydanticCustomError("espalier.classes", "every class needs a name, and there is at least one class")
+        return value
+
 
 class AugmentSpec(Model):
     """Random changes of the training pictures; none of them ever touches validation."""

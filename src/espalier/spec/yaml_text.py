@@ -73,7 +73,7 @@ def parse_value(text: str, path: Path, where: str) -> Source:
     if text.lstrip()[:1] not in ("[", "{", '"', "'"):
         return Source(nested(path, scalar(text.strip())), {path: Origin(where, text.strip())})
     reader = _Reader(where, lines=False)
-    node = _compose(text, where, lines=False)
+    node = _compose(text, f"{where}: {dotted(path)}", lines=False)
     value = reader.value(node, path) if node else None
     if reader.problems:
         raise SpecError(*reader.problems)

@@ -72,8 +72,8 @@ def test_an_encoder_of_fixed_size_is_built_for_another() -> None:
     [
         ("timm/resnet81", "close to it: resnet18"),
         ("resnet18.nonsense", "it has: resnet18.a1_in1k"),
-        ("", "there is no backbone"),
-        ("timm/../../etc/passwd", "there is no backbone"),
+        ("", "there is no encoder of that name"),
+        ("timm/../../etc/passwd", "there is no encoder of that name"),
     ],
 )
 def test_unknown_names_are_told_with_what_there_is(name: str, says: str) -> None:

@@ -265,6 +265,8 @@ def test_commercial_passes_over_and_refuses(weight_file: Path) -> None:
         ("nonsense", "there are no weights of that name"),
         ("missing.safetensors", "there is no such file"),
         ("missing.pth", "there is no such file"),
+        (__file__, "this is no file of weights"),
+        ("/no/such/place", "there are no weights of that name"),
     ],
 )
 def test_what_is_not_here_is_told_and_not_fetched(weights: str, says: str, asked_for: list[str]) -> None:

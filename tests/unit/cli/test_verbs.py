@@ -55,6 +55,8 @@ def test_a_verb_without_a_run_writes_one_only_when_asked(espalier: Cli) -> None:
         (["predict"], "error: predict needs MODEL: a model\n  see: espalier predict --help"),
         (["predict", "m"], "error: predict needs IMAGES: pictures"),
         (["evaluate", "m", "d", "x"], "error: unexpected argument 'x'"),
+        (["evaluate", "m", "d", "train.epochs"], "train.epochs'\n  a field is set by train.epochs=VALUE (integer or "),
+        (["evaluate", "m", "d", "train.step_epochs[0]=3"], "(list of integers, at least 1, default []); a list is set"),
         (["predict", "m", "a", "--nope"], "error: unrecognized arguments: --nope"),
         (["predict", "m", "a", "--resume", "r"], "error: unrecognized arguments: --resume"),
         (["predict", "m", "a", "--out"], "error: argument --out: expected one argument"),

@@ -21,7 +21,7 @@ def test_comments_tell_every_field(lookup: Lookup) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 @given(
-    classes=st.lists(st.text(), max_size=30),
+    classes=st.lists(st.text().filter(str.strip), min_size=1, max_size=30, unique=True),
     path=st.none() | st.text(),
     lr=st.floats(1e-30, 10),
     scale=st.tuples(st.floats(0.01, 0.5), st.floats(0.5, 1)),

@@ -56,7 +56,7 @@ def test_problems_of_the_file_the_overrides_and_an_unknown_network_are_told_toge
     assert "train.lr: -1 is out of range" in text
     assert "override 'x': this is not an override" in text
     assert "override: train.epochs: 0 is out of range" in text
-    assert "override: not YAML" in text
+    assert "override: a: not YAML" in text
 
 
 def test_later_wins(lookup: Lookup) -> None:
@@ -152,6 +152,27 @@ def test_unreadable_files(lookup: Lookup, tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9")
     assert "not UTF-8 text (byte 9)" in _error(lookup, tmp_path / "latin.yaml")
     assert "there is no such spec file" in _error(lookup, "a\0b")
+
+
+def test_what_an_unreadable_file_would_have_said_is_not_missed(lookup: Lookup) -> None:
+    text = _error(lookup, "none.yaml", overrides=["network.queries=3", "train.epochs=x"], network_needed=True)
+    assert "there is no such spec file" in text
+    assert "override: train.epochs: 'x' is not an integer or auto" in text
+    assert "network" not in text.replace("espalier spec NETWORK", "")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("network.input.size_hw=[32]", "network.input.size_hw: [32] is not a list of 2 integers or auto"),
+        ("train.step_epochs=[3,", "override: train.step_epochs: not YAML: "),
+        ("data.classes=[a,b,a]", "data.classes: a class is named twice: a"),
+        ("data.classes=[]", "data.classes: every class needs a name"),
+        ("data.classes=[a,' ']", "data.classes: every class needs a name"),
+    ],
+)
+def test_lists_that_are_wrong(lookup: Lookup, override: str, message: str) -> None:
+    assert message in _error(lookup, {"network.name": "dino"}, overrides=[override])
 
 
 def test_with_network_keeps_the_users_wishes(lookup: Lookup) -> None:

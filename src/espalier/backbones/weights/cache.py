@@ -106,9 +106,14 @@ def sha256_of(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
+def is_name(text: str) -> bool:
+    """Can weights be called that? (It becomes part of a path.)"""
+    return bool(_NAME.match(text)) and ".." not in text
+
+
 def _place(name: str) -> Path:
-    """The folder of a name. Raises ModelError for one that is no name (it becomes part of a path)."""
-    if not _NAME.match(name) or ".." in name:
+    """The folder of a name. Raises ModelError for one that is no name."""
+    if not is_name(name):
         what = f"'{name[:80]}' can't be a name for weights"
         raise ModelError(Problem("", what, fix="use letters, digits, dots, dashes and slashes"))
     return folder() / name.replace("/", "--")

@@ -91,7 +91,8 @@ def _by_ladder(weights: str, backbone: str, task: str, rules: Rules, say: Say) -
 
 def _asked(weights: str, backbone: str, rules: Rules, say: Say) -> WeightFile:
     """Weights by their name, path or address."""
-    kept = cache.get(weights) if not fetch.is_address(weights) and not weights.endswith(_FILES) else None
+    is_file = fetch.is_address(weights) or weights.endswith(_FILES)
+    kept = cache.get(weights) if cache.is_name(weights) and not is_file else None
     if kept is not None:
         _refuse(kept.record, rules)
         cache.verify(kept)
@@ -111,6 +112,8 @@ def _own_file(file: Path, backbone: str, rules: Rules) -> WeightFile:
     """A .safetensors file of the user's, where it lies."""
     if not file.is_file():
         raise ModelError(Problem(f"{FIELD}: {file}", "there is no such file"))
+    if file.suffix not in _FILES:
+        raise ModelError(Problem(f"{FIELD}: {file}", "this is no file of weights", f"one of {', '.join(_FILES)}"))
     if file.suffix != ".safetensors":
         fix = f"espalier weights import {file} --as NAME --backbone {backbone}, then network.backbone.weights=NAME"
         raise ModelError(Problem(f"{FIELD}: {file}", "a pickled file is opened only when it is imported", fix=fix))
