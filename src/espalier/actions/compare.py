@@ -44,6 +44,8 @@ def compare(spec: Spec, run: Run) -> dict[str, Any]:
     _same_question(models)
     pictures = labelled.for_scoring(asked.data, models[0])
     run.say(f"comparing on {pictures.words}: {len(pictures.index)} pictures")
+    for name, model in zip(_names(models), models, strict=True):
+        labelled.warn_of_seen(model, name, pictures, run)
     run.note(data={"compared": pictures.words, "fingerprint": pictures.index.fingerprint()})
     found = _contestants(models, pictures, spec, run)
     comparisons = [_against_first(found[0], other, asked, spec.seed) for other in found[1:]]

@@ -42,6 +42,7 @@ def evaluate(spec: Spec, run: Run) -> dict[str, Any]:
     models = opened(asked.model, device=asked.device, backend=_backend(asked))
     pictures = labelled.for_scoring(asked.data, models[0])
     run.say(f"scoring on {pictures.words}: {len(pictures.index)} pictures")
+    labelled.warn_of_seen(models[0], "the model", pictures, run)
     run.note(data={"evaluated": pictures.words, "fingerprint": pictures.index.fingerprint()})
     samples = pictures.samples(models[0], max_pixels=spec.data.max_pixels)
     return show(run, samples, evaluated(models, samples, asked, run, seed=spec.seed), pictures=asked.pictures)

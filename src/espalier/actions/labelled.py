@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
 
 from espalier.actions.models import OpenModel
 from espalier.data.formats import read_splits
 from espalier.data.index import Index
 from espalier.data.samples import Samples
 from espalier.data.split import split
-from espalier.errors import DataError, Problem
+from espalier.errors import DataError, InputError, Problem
+from espalier.runs.run import Run
 from espalier.spec.sections import DataSpec, Spec
 
 HELD_OUT = ("test", "val")
@@ -18,10 +23,14 @@ HELD_OUT = ("test", "val")
 
 @dataclass(frozen=True)
 class Labelled:
-    """Pictures with labels in the model's classes; `words` says where they are from."""
+    """Pictures with labels in the model's classes; `words` says where they are from.
+
+    `held_out_by` is the model whose training kept exactly these apart.
+    """
 
     index: Index
     words: str
+    held_out_by: Path | None = None
 
     def samples(self, model: OpenModel, *, max_pixels: int) -> Samples:
         """The pictures as the model reads them."""
@@ -74,6 +83,78 @@ def held_out(spec: Spec, model: OpenModel) -> Labelled:
     if not getattr(model, "holds_out", True):
         fix = f"name others: espalier evaluate {model.path} PICTURES"
         raise DataError(Problem(data.train, "the model was trained on all of these pictures", fix=fix))
-    index = splits["train"].with_classes(model.classes)
-    _, rows = split(index, data.val_fraction, seed=spec.seed, near_duplicates=data.near_duplicates)
-    return Labelled(index.subset(rows), f"the {data.val_fraction:.0%} of {data.train} that training held out")
+    index = splits["train"]
+    kept, rows = split(index, data.val_fraction, seed=spec.seed, near_duplicates=data.near_duplicates)
+    if not _are_those_of(model, index.subset(kept)):
+        what = "the pictures or labels are not those of the training, so which of them it held out is no longer known"
+        fix = f"name pictures that it never saw: espalier evaluate {model.path} PICTURES"
+        raise DataError(Problem(data.train, what, fix=fix))
+    words = f"the {data.val_fraction:.0%} of {data.train} that training held out"
+    return Labelled(index.subset(rows).with_classes(model.classes), words, held_out_by=model.path)
+
+
+def warn_of_seen(model: OpenModel, name: str, pictures: Labelled, run: Run) -> int:
+    """Says how many of the pictures the model learnt from, where it is some, and gives their number."""
+    seen = 0 if pictures.held_out_by == model.path else learnt_from(model, pictures.index)
+    if seen:
+        count = len(pictures.index)
+        run.warn(f"{name} learnt from {seen} of these {count} pictures: on them its score says nothing of new ones")
+    return seen
+
+
+def learnt_from(model: OpenModel, index: Index) -> int:
+    """How many of these pictures the model's training learnt from, by their paths; 0 where that is not known."""
+    train = _training_set(model)
+    asked = _paths(index)
+    if train is None or not asked & _paths(train.index):
+        return 0
+    return len(asked & _paths(train.learnt_from(model)))
+
+
+@dataclass(frozen=True)
+class _TrainingSet:
+    """The pictures that a spec trains on; `all`: none of them were held out."""
+
+    index: Index
+    data: DataSpec
+    seed: int
+    all: bool
+
+    def learnt_from(self, model: OpenModel) -> Index:
+        """Those that were not held out; all of them where it is no longer known which these were."""
+        if self.all:
+            return self.index
+        data = self.data
+        kept, _ = split(self.index, data.val_fraction, seed=self.seed, near_duplicates=data.near_duplicates)
+        return self.index.subset(kept) if _are_those_of(model, self.index.subset(kept)) else self.index
+
+
+def _training_set(model: OpenModel) -> _TrainingSet | None:
+    spec = model.spec
+    if spec is None or spec.data.train is None:
+        return None
+    data = spec.data
+    try:
+        splits = read_splits(spec.data.train, format=data.format, images=data.images, group=data.group, strict=False)
+    except InputError:  # it is no longer there, or no longer a data set
+        return None
+    everything = data.val is not None or "val" in splits or not model.holds_out
+    return _TrainingSet(splits["train"], data, spec.seed, everything) if "train" in splits else None
+
+
+def _are_those_of(model: OpenModel, train: Index) -> bool:
+    """Is this the training set that the checkpoint records, as it is or without the pictures that have no label?"""
+    info = model.info
+    if info is None or not info.data_fingerprint:
+        return True
+    try:
+        whole = train.with_classes(model.classes)
+    except DataError:  # another class has come
+        return False
+    labelled = whole.subset(np.diff(whole.offsets) > 0)
+    return info.data_fingerprint in (whole.fingerprint(), labelled.fingerprint())
+
+
+def _paths(index: Index) -> set[str]:
+    found = (index.path(row) for row in range(len(index)))
+    return {path if "://" in path else os.path.realpath(path) for path in found}
