@@ -1,4 +1,7 @@
-"""Enough labelled pictures: some are held out, the frozen head and fine-tuning are scored on them, paired."""
+"""Enough labelled pictures: some are held out, the frozen head and fine-tuning are scored on them, paired.
+
+Nothing else is chosen on the pictures held out, not even an epoch: fine-tuning runs to the end of its schedule.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,6 @@ from espalier.actions.frozen import Frozen, Rows
 from espalier.actions.labels import LabelCurve, LabelPoint
 from espalier.actions.recipe import Recipe
 from espalier.actions.scoring import Scored, difference_words, words
-from espalier.actions.train import Validation
 from espalier.data.index import Index
 from espalier.runs.run import Run
 from espalier.spec.sections import FitSpec
@@ -45,7 +47,7 @@ def train(
     run.say(f"kept: {choice.kept.way} ({choice.reason})")
     if choice.tuned and made is not None and result is not None:
         tuned = recipe.with_train(epochs=made.epochs, freeze=made.frozen)
-        return Trained(known.model, tuned, choice, where, False, result.best_epoch, curve)
+        return Trained(known.model, tuned, choice, where, False, result.epochs, curve)
     return Trained(known.started(known.rows), recipe, choice, where, False, 0, curve)
 
 
@@ -86,14 +88,13 @@ def _try_fine_tuning(
     if not asked.finetune:
         return Choice(first, "fine-tuning was not asked for", (first,)), None, None
     begin = time.perf_counter()
-    scoring = 1 + 0.4 * len(held_out) / len(learn)  # an epoch is scored, too; a forward pass is some 0.4 of a step
-    made = finetune.plan(known.recipe, known.model, learn, seconds=max(seconds, 0) / scoring)
+    made = finetune.plan(known.recipe, known.model, learn, seconds=max(seconds, 0))
     if made is None:
         reason = f"fine-tuning does not fit into the {max(seconds, 0):.0f} s that are left"
         run.say(f"{reason}; more --minutes let it be tried")
         return Choice(first, reason, (first,)), None, None
     run.say(f"fine-tuning: {made.words}, at most {seconds:.0f} s")
-    result = _tune(known, learn, held_out, made, first.scored, run, seconds=OVERRUN * seconds)
+    result = _tune(known, learn, made, run, seconds=OVERRUN * seconds)
     said = finetune.predictions(known.recipe, known.model, held_out)
     truths = frozen.truths_of(known.recipe, held_out)
     recipe = known.recipe
@@ -105,20 +106,16 @@ def _try_fine_tuning(
     return choose(first, second, comparison), made, result
 
 
-def _tune(
-    known: Frozen, learn: Index, held_out: Index, made: Plan, scored: Scored, run: Run, *, seconds: float
-) -> TrainResult:
-    """Fine-tuned from the frozen head, the best epoch by the pictures held out."""
-    scores = scored.scores
-    recipe = known.recipe.with_train(epochs=made.epochs, freeze=made.frozen, minutes=seconds / 60, monitor=scores.main)
-    validation = Validation(recipe, recipe.samples(held_out))
+def _tune(known: Frozen, learn: Index, made: Plan, run: Run, *, seconds: float) -> TrainResult:
+    """Fine-tuned from the frozen head; the last weights are kept, since the pictures held out must choose nothing."""
+    recipe = known.recipe.with_train(epochs=made.epochs, freeze=made.frozen, minutes=seconds / 60)
     return finetune.tune(
         recipe,
         known.started(known.rows),
         learn,
-        validate=validation,
-        monitor=scores.main,
-        higher_is_better=scores.higher_is_better,
+        validate=None,
+        monitor="",
+        higher_is_better=True,
         checkpoints=run.folder("checkpoints"),
         record=run,
         meta=recipe.info(learn, run).to_json(),

@@ -66,15 +66,19 @@ def train(frozen: Frozen, index: Index, asked: FitSpec, run: Run, *, seconds: fl
     choice, made = _try_fine_tuning(frozen, index, repeats[0], first, asked, run, seconds=seconds)
     run.say(f"kept: {choice.kept.way} ({choice.reason})")
     model, recipe, epochs = _on_all(frozen, index, choice, made, run)
-    return Trained(model, recipe, choice, _words(index, repeats), True, epochs, curve)
+    scored_on = [repeats[0][: made.folds]] if choice.tuned and made is not None else repeats
+    return Trained(model, recipe, choice, _words(index, scored_on), True, epochs, curve)
 
 
-def _words(index: Index, repeats: Sequence[Sequence[Fold]]) -> str:
-    times = f"{len(repeats)} × " if len(repeats) > 1 else ""
+def _words(index: Index, scored_on: Sequence[Sequence[Fold]]) -> str:
+    """Of which pictures the scores are; `scored_on` are the folds of each repeat that the kept way was scored on."""
+    times = f"{len(scored_on)} × " if len(scored_on) > 1 else ""
     kept = ", groups kept whole" if index.group is not None else ""
+    count = len(np.unique(np.concatenate([fold.test for folds in scored_on for fold in folds])))
+    which = f"each of the {len(index)}" if count == len(index) else f"each of {count} of the {len(index)}"
     return (
-        f"out of fold: each of the {len(index)} pictures was scored by models that never saw it "
-        f"({times}{len(repeats[0])} folds{kept}); the model that is deployed was then trained on all of them"
+        f"out of fold: {which} pictures was scored by models that never saw it "
+        f"({times}{len(scored_on[0])} folds{kept}); the model that is deployed was then trained on all of them"
     )
 
 

@@ -98,3 +98,10 @@ def test_fewer_groups_than_folds_and_a_single_one() -> None:
     target = np.eye(2)[[0, 1, 0, 1]]
     assert set(inner_folds(target, ["a", "a", "b", "b"], multi_label=False, folds=5, seed=0)) == {0, 1}
     assert set(inner_folds(target, ["a"] * 4, multi_label=False, folds=5, seed=0)) == {0}
+
+
+def test_pictures_without_a_group_stand_alone() -> None:
+    target = np.eye(2)[np.arange(20) % 2]
+    folds = inner_folds(target, ["", *["pair"] * 2, *[""] * 17], multi_label=False, folds=5, seed=0)
+    assert sorted(np.bincount(folds)) == [4] * 5
+    assert folds[1] == folds[2]

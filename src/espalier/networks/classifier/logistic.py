@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import log_expit, log_softmax
 
 from espalier.networks.classifier.lbfgs import minimise
+from espalier.tasks.intervals import units
 
 Array = NDArray[np.float64]
 
@@ -65,8 +66,8 @@ def fit_head(
 ) -> LinearHead:
     """The head that minimises the penalised loss; the penalty is the one with the least held-out log loss.
 
-    `groups` (one a picture) never fall on both sides of the inner split. `weight_C` weights the classes (with
-    `multi_label`, the positives). A given `penalty` skips the inner cross-validation.
+    `groups` (one a picture, '' for none) never fall on both sides of the inner split. `weight_C` weights the classes
+    (with `multi_label`, the positives). A given `penalty` skips the inner cross-validation.
     """
     space = _Space.of(np.asarray(features_NF, np.float64))
     problem = _Problem(space.reduced_NR, np.asarray(target_NC, np.float64), multi_label, weight_C)
@@ -160,7 +161,7 @@ def inner_folds(
 ) -> NDArray[np.int64]:
     """The fold of each picture (N,): groups whole, classes spread evenly; all 0 when there is nothing to divide."""
     count = len(target_NC)
-    _, group_N = np.unique(np.asarray(groups if len(groups) else np.arange(count)), return_inverse=True)
+    group_N = units(groups, count)
     size = int(group_N.max()) + 1
     classes_G = np.zeros((size, np.shape(target_NC)[1]))
     np.add.at(classes_G, group_N, np.asarray(target_NC, np.float64))
