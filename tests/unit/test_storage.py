@@ -253,3 +253,8 @@ def test_a_real_full_disk(tmp_path: Path) -> None:
     (tmp_path / "full").symlink_to("/dev/full")
     with pytest.raises(StorageError, match="the disk is full"), storage.writing(tmp_path / "full"):
         (tmp_path / "full").write_bytes(json.dumps([0] * 100_000).encode())
+
+
+def test_a_folder_that_vanishes_while_it_is_written_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="can't be written: No such file"), storage.writing(tmp_path / "gone"):
+        (tmp_path / "gone" / "x").write_bytes(b"")

@@ -86,7 +86,7 @@ def _value(argument: Argument, value: Any, command: str) -> Any:
     if argument.kind == "yaml" and isinstance(value, str):
         from espalier.spec.yaml_text import parse_value
 
-        return parse_value(value, (argument.key,), f"{command} {argument.name}").values[argument.key]
+        return parse_value(value, (argument.key,), command).values[argument.key]
     return tuple(value) if argument.many else value
 
 

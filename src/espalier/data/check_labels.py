@@ -33,7 +33,8 @@ def bad_boxes(index: Index, seen: Scan) -> Iterator[Finding]:
         what = f"the box {_text(index.box_xyxy[m])} {how} the picture of {width} × {height} px"
         severity: Severity = "error" if gone else "warning"
         row = (int(index.image_row[m]),)
-        yield Finding(severity, "outside-box", _where(index, m), what, "`--fix DIR` clips it to the picture", row)
+        fix = "leaves it out" if gone else "clips it to the picture"
+        yield Finding(severity, "outside-box", _where(index, m), what, f"`--fix DIR` {fix}", row)
 
 
 def no_area(index: Index) -> NDArray[np.bool_]:

@@ -35,7 +35,7 @@ EXTRA_OF_SCHEME = {
 
 _WRITE_PROBLEMS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENAMETOOLONG, errno.EFBIG,
-     errno.ENOTDIR, errno.EISDIR, errno.EMFILE, errno.ENFILE}
+     errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ELOOP, errno.EMFILE, errno.ENFILE}
 )  # fmt: skip
 _INPUT_PROBLEMS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 

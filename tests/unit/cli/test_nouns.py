@@ -40,7 +40,7 @@ def test_defaults(espalier: Cli, behaviour: dict[str, Any]) -> None:
         (["data", "check"], 2, "error: the following arguments are required: PATHS"),
         (["data", "check", "a", "--most", "x"], 2, "error: argument --most: invalid int value: 'x'"),
         (["data", "check", "a", "--only", "c"], 2, "invalid choice: 'c'"),
-        (["data", "check", "a", "--names", "{"], 2, "error: espalier data check --names: not YAML"),
+        (["data", "check", "a", "--names", "{"], 2, "error: espalier data check: names: not YAML"),
         (["data", "far"], 3, "pip install 'espalier-vision[absent]'"),
     ],
 )

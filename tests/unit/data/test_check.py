@@ -93,6 +93,8 @@ def test_boxes(tmp_path: Path) -> None:
     assert "annotation 2 (a.jpg): the box (10, 10, 10, 15) has no area" in told["zero-area-boxerror"]
     assert "reaches 20 px outside the picture of 80 × 60 px" in told["outside-boxwarning"]
     assert "lies wholly outside" in told["outside-boxerror"]
+    assert "`--fix DIR` leaves it out" in told["outside-boxerror"]
+    assert "`--fix DIR` clips it" in told["outside-boxwarning"]
 
 
 def test_the_corrected_copy_has_no_errors_and_the_original_is_untouched(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -292,3 +293,22 @@ def test_names_stay_inside() -> None:
 def test_splits_in_names() -> None:
     cases = {"instances_train2017.json": "train", "val.csv": "val", "latest.csv": None, "train_val.json": None}
     assert {name: split_in_name(name) for name in cases} == cases
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('image,label\n"a.jpg,cat\nb.jpg,dog\n', "labels.csv:2: 1 cells where the header has 2; is a quote left open?"),
+        ('image,label\na.jpg,"cat\nb.jpg,dog"\n', "labels.csv:2: a line break or a control character in a name"),
+        ("image,label\na.jpg,cat\0\0\n", "labels.csv:2: a line break or a control character in a name"),
+        ('image,label,note\n\n,cat,"two\nlines"\n', "labels.csv:3: no picture is named"),
+    ],
+)
+def test_a_csv_without_one_good_row_says_why(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(DataError, match=re.escape(says)):
+        read_index(write(tmp_path / "labels.csv", text), strict=False)
+
+
+def test_other_columns_may_have_lines(tmp_path: Path) -> None:
+    index = read_index(write(tmp_path / "labels.csv", 'image,label,note\na.jpg,cat,"two\nlines"\nb.jpg,dog,\n'))
+    assert (list(index.paths), index.line.tolist()) == (["a.jpg", "b.jpg"], [2, 4])

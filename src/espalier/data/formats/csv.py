@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,7 @@ _CROWD = ("is_crowd", "iscrowd", "crowd")
 _XYXY = (("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom"))
 _XYWH = (("x", "y", "w", "h"), ("bbox_x", "bbox_y", "bbox_width", "bbox_height"))
 _BETWEEN = "|"
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _SNIFFED_BYTES = 1 << 16
 
 
@@ -101,6 +103,7 @@ class Csv:
         for split, path in paths.items():
             for part, rows in _read(path, split, options, findings).items():
                 found.setdefault(part, (path, rows))
+        found = found or {UNSPLIT: (next(iter(paths.values())), Rows())}  # what is wrong with every row is told
         classes = sorted({label for _, rows in found.values() for label in rows.labels})
         splits = [split for split in ("train", "val", "test") if split in found]
         return {split: _index(*found[split], classes, options, [] if n else findings) for n, split in enumerate(splits)}
@@ -169,12 +172,14 @@ def _text(path: str) -> str:
 
 
 def _cells_of(path: str, text: str) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of each row that isn't empty."""
+    """Number of the first line, and cells, of each row that isn't empty."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
+    begun = 1
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
-                yield reader.line_num, [cell.strip() for cell in cells]
+                yield begun, [cell.strip() for cell in cells]
+            begun = reader.line_num + 1
     except csv.Error as error:
         raise DataError(Problem(f"{path}:{reader.line_num}", f"not valid CSV: {error}")) from error
 
@@ -218,7 +223,10 @@ def _add(
 ) -> str | None:
     """Adds a row to its split; or says what is wrong with it."""
     if len(cells) != width:
-        return f"{len(cells)} cells where the header has {width}"
+        hint = "; is a quote left open?" if any("\n" in cell for cell in cells) else ""
+        return f"{len(cells)} cells where the header has {width}{hint}"
+    if _CONTROL.search(cells[columns.path] + cells[columns.label]):
+        return "a line break or a control character in a name; is a quote left open?"
     path = cells[columns.path]
     if not path:
         return "no picture is named"
