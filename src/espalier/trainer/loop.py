@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -24,7 +24,7 @@ from espalier.trainer.engine import Engine
 from espalier.trainer.partners import Loader, Record
 from espalier.trainer.progress import Means, Stopwatch
 from espalier.trainer.schedules import rate_factor
-from espalier.trainer.stopping import Best, Divergence, StopRequest
+from espalier.trainer.stopping import Best, Divergence, StopNow, StopRequest
 from espalier.trainer.tensorboard import Board
 
 _OTHER_TRAIN = (
@@ -93,7 +93,7 @@ class Loop:
         self.at, self.best = Position(0, 0, 0), Best(higher_is_better)
         self.divergence, self.watch = Divergence(train.diverged_factor), Stopwatch()
         self.window, self.epoch_means = Means(), Means()
-        self.stop = StopRequest(lambda text: self._emit("say", text=text))
+        self.stop = StopRequest()
         self.stopped: str | None = None
         self._session_steps = 0
 
@@ -218,7 +218,7 @@ class Loop:
         if wanted == _OUT_OF_TIME:
             self.stopped = "minutes"
 
-    def _interrupt(self) -> None:
+    def _interrupt(self) -> NoReturn:
         path = self._save("last")
         raise InterruptedByUser(
             Problem(
@@ -236,19 +236,24 @@ class Loop:
 
     def _close_epoch(self) -> None:
         """Validate, decide whether to go on, write the checkpoints: the best first, so that a kill loses neither."""
+        before = replace(self.at), self.stopped
         number = self.at.epoch + 1
         if self.at.batch >= self.batches:
             self.at.epoch, self.at.batch = number, 0
         if self.stopped is None and self.at.epoch >= self.epochs:
             self.stopped = "epochs"
-        loss = self.engine.means(self.epoch_means.means())
         due = self.stopped is not None or number % self.train.evaluate_every_epochs == 0
-        scores = self._evaluate() if due and self.validate is not None else {}
+        try:
+            scores = self._evaluate() if due and self.validate is not None else {}
+        except StopNow:
+            self.at, self.stopped = before  # validation is done again by the run that goes on
+            self._interrupt()
+        loss = self.engine.means(self.epoch_means.means())
         self.epoch_means.reset()
         self._emit("epoch", epoch=number, step=self.at.step, figures=scores, train_loss=loss)
         self.board.write(scores | {f"train_loss/{name}": value for name, value in loss.items()}, self.at.step)
         self._keep(scores, number)
-        if self.stop.requested:
+        if self.engine.largest(int(self.stop.requested)):
             self._interrupt()
 
     def _evaluate(self) -> dict[str, float]:
@@ -256,7 +261,9 @@ class Loop:
         assert self.validate is not None
         started = time.perf_counter()
         model = self.engine.evaluated()
-        figures = {k: float(v) for k, v in self.validate(model).items()} if self.engine.first_rank else {}
+        alone = self.engine.fabric.world_size == 1  # several could not leave off together
+        with self.stop.at_once(alone):
+            figures = {k: float(v) for k, v in self.validate(model).items()} if self.engine.first_rank else {}
         self.watch.evaluating_s = time.perf_counter() - started
         told: dict[str, float] = self.engine.fabric.broadcast(figures)
         if self.monitor not in told:

@@ -6,7 +6,7 @@ import contextlib
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -14,12 +14,19 @@ from typing import Any
 from espalier.errors import DivergedError, Problem
 
 
-class StopRequest:
-    """Ctrl-C or SIGTERM, remembered until the step is finished. A second Ctrl-C stops at once."""
+class StopNow(BaseException):
+    """A stop that was asked for inside `StopRequest.at_once`; no `except Exception` on the way may keep it."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+
+class StopRequest:
+    """Ctrl-C or SIGTERM, remembered until the step is finished. A second Ctrl-C stops at once.
+
+    The handler only sets a flag or raises: it may run while any lock is held.
+    """
+
+    def __init__(self) -> None:
         self.requested = False
-        self._say = say
+        self._at_once = False
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -34,12 +41,21 @@ class StopRequest:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    @contextlib.contextmanager
+    def at_once(self, wanted: bool) -> Iterator[None]:
+        """Inside, a signal raises StopNow instead of waiting: for work that can be done again."""
+        self._at_once = wanted
+        try:
+            yield
+        finally:
+            self._at_once = False
+
     def _caught(self, number: int, frame: FrameType | None) -> None:
-        if self.requested and number == signal.SIGINT:
+        again, self.requested = self.requested, True
+        if self._at_once:
+            raise StopNow
+        if again and number == signal.SIGINT:
             raise KeyboardInterrupt
-        if not self.requested:
-            self.requested = True
-            self._say("stopping: the step is finished and a checkpoint written (Ctrl-C again stops at once)")
 
 
 @dataclass

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision
 from parts import DrawnLoader, Memory, Tiny, killed_run, make_loop, score, train_spec
 
 from espalier.errors import DivergedError, InterruptedByUser, MemoryExhaustedError, SpecError, WorkError
@@ -93,6 +98,60 @@ def test_ctrl_c_finishes_the_step_and_resumes_exactly(tmp_path: Path) -> None:
     make_loop(tmp_path, record=loop.record).fit(resume=True)
     end, again = (load_checkpoint(f / "checkpoints/last").model_state() for f in (tmp_path / "whole", tmp_path))
     assert same(end, again)
+
+
+def test_ctrl_c_while_validating_stops_at_once_and_resumes_exactly(tmp_path: Path) -> None:
+    whole = make_loop(tmp_path / "whole")
+    whole.fit()
+    calls: list[int] = []
+
+    def pressed(model: Any) -> dict[str, float]:
+        calls.append(1)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+            raise AssertionError("validation went on")
+        return score(model)
+
+    loop = make_loop(tmp_path, validate=pressed)
+    with pytest.raises(InterruptedByUser, match="after step 10"):
+        loop.fit()
+    make_loop(tmp_path, record=loop.record).fit(resume=True)
+    end, again = (load_checkpoint(f / "checkpoints/last").model_state() for f in (tmp_path / "whole", tmp_path))
+    assert same(end, again)
+    kinds = ("step", "epoch")
+    told = [[e for e in metrics(r) if e["kind"] in kinds] for r in (whole.record, loop.record)]  # type: ignore[arg-type]
+    assert told[0] == told[1]
+
+
+def test_fp16_and_its_gradient_scale_resume_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fabric and we both refuse fp16 on a CPU, where it is of no use; its scaler's state is still put to the test."""
+
+    def fp16(train: Any) -> Fabric:
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=4)
+        return Fabric(accelerator="cpu", devices=1, plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
+
+    monkeypatch.setattr("espalier.trainer.engine.make_fabric", fp16)
+    train = train_spec(precision="fp16", lr=0.01, checkpoint_every_steps=2)
+    make_loop(tmp_path / "whole", train).fit()
+    make_loop(tmp_path / "cut", train, record=killed_run(tmp_path / "cut", train, at=7)).fit(resume=True)
+    ends = [load_checkpoint(tmp_path / name / "checkpoints/last") for name in ("whole", "cut")]
+    assert same(ends[0].model_state(), ends[1].model_state())
+    scales = [end.trainer_state().values["scaler"] for end in ends]
+    assert scales[0] == scales[1]
+    assert scales[0]["scale"] > 2.0**10  # it grew on the way
+
+
+def test_numbers_go_to_tensorboard_where_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[tuple[str, float, int]] = []
+    writer = SimpleNamespace(add_scalar=lambda *values: written.append(values), close=lambda: None)
+    module = SimpleNamespace(SummaryWriter=lambda folder, purge_step: writer)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    make_loop(tmp_path, train_spec(tensorboard=True)).fit()
+    assert {name for name, _, _ in written} == {
+        "loss/total", "lr", "accuracy", "mean_logit", "train_loss/total",
+    }  # fmt: skip
+    assert [step for name, _, step in written if name == "accuracy"] == [5, 10, 15]
 
 
 def test_a_signal_that_ends_the_workers_still_saves(tmp_path: Path) -> None:
