@@ -76,7 +76,9 @@ def test_the_run_holds_checkpoint_bundle_and_page(few: tuple[Path, dict[str, Any
     for title in ("How good it is", "Each class", "What was tried", "More labels?", "Where the time went"):
         assert title in page
     sections = {event["section"] for event in events(run, "block")}
-    assert {"result", "mistakes", "data", "labels", "speed", "proof", "use"} <= sections
+    assert {"result", "mistakes", "data", "labels", "speed", "proof"} <= sections
+    assert "espalier.load(&quot;bundle&quot;)" in page
+    assert str(run) not in page  # it is shown to others
     assert "verified" in said(run)
 
 
@@ -113,6 +115,7 @@ def test_a_test_part_is_scored_by_checkpoint_and_bundle(enough: tuple[Path, dict
     assert "bundle: accuracy" in text
     kept = result["tried"][1 if result["verdict"] == "better" else 0]
     assert result["way"] == kept["way"]
+    assert all(not event["figures"] for event in events(run, "epoch"))  # no epoch was chosen on the pictures held out
 
 
 def test_the_same_model_cannot_be_told_from_itself(

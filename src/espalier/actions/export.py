@@ -8,7 +8,7 @@ from typing import Any
 from espalier.actions import labelled
 from espalier.actions.model_info import ModelInfo
 from espalier.actions.models import CheckpointModel, open_model
-from espalier.blocks import Figure, Headline, Text
+from espalier.blocks import Table
 from espalier.bundle.bundle import write_zip
 from espalier.bundle.manifest import Provenance
 from espalier.bundle.provenance import portable
@@ -101,19 +101,18 @@ def _learnt_from(model: CheckpointModel) -> str | None:
 
 
 def _show(run: Run, made: Made) -> None:
-    figures = [Figure("largest error of a raw output", made.parity.worst, note="max|a-b| / max(1e-3, max|a|)")]
+    rows: list[list[str | float]] = [
+        ["largest error of a raw output", made.parity.worst, "max|a-b| / max(1e-3, max|a|)"]
+    ]
     if made.metric is not None:
         change = abs(made.metric.value - made.metric.reference)
-        figures.append(Figure(f"change of {made.metric.name}", change, note=f"on {made.metric.pictures} pictures"))
-    run.block("proof", Headline("The bundle says what was evaluated", figures))
+        rows.append([f"change of {made.metric.name}", change, f"on {made.metric.pictures} pictures"])
+    run.block("proof", Table("The bundle says what was evaluated", ["", "", ""], rows))
     run.block("proof", made.parity.block())
     run.block("proof", made.verified.block())
     for licence in made.manifest.licences:
         run.emit("licence", **licence.model_dump())
     folder = run.path / "bundle"
-    lines = (f"espalier verify {folder}", f"espalier predict {folder} PICTURES", "", "# without PyTorch:",
-             "pip install espalier-vision")  # fmt: skip
-    run.block("use", Text("Use the bundle", "\n".join(lines), code=True))
     run.say(f"bundle: {folder} (largest error {made.parity.worst:.2g}, {_metric_words(made)})")
 
 

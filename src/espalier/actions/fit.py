@@ -16,7 +16,7 @@ from espalier.actions.models import CheckpointModel, lookup, open_model
 from espalier.actions.recipe import Recipe, choose_network, make, task_for
 from espalier.actions.scoring import figures_json, galleries, words
 from espalier.actions.verify import verify
-from espalier.blocks import Headline, Table, Text
+from espalier.blocks import Headline, Table
 from espalier.runs.report import write_report
 from espalier.runs.run import Run
 from espalier.spec.dump import to_yaml
@@ -131,9 +131,6 @@ def _show(trained: Trained, final: Sequence[evaluate.Evaluated], data: Gathered,
         for block in labels.blocks(trained.curve, scored.scores.figures[scored.scores.main].name):
             run.block("labels", block)
     run.block("speed", _times(trained, clock))
-    folder = run.path / "bundle"
-    code = f'import espalier\n\nmodel = espalier.load("{folder}")\nprint(model.predict(["photo.jpg"]))'
-    run.block("use", Text("In Python, without PyTorch", code, code=True))
 
 
 def _noted(block: Any, words_of: str) -> Any:

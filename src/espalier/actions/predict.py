@@ -15,7 +15,7 @@ from PIL import Image
 
 from espalier import storage
 from espalier.actions.models import OpenModel, open_model
-from espalier.blocks import Figure, Gallery, Headline, Picture
+from espalier.blocks import Gallery, Picture, Table
 from espalier.errors import ImageError, Problem, UsageError
 from espalier.runs.run import Run
 from espalier.runtime.sources import PictureSource, expand
@@ -140,8 +140,8 @@ def _csv(rows: Sequence[dict[str, Any]]) -> str:
 
 def _show(run: Run, answers: Sequence[_Answer], seconds: float) -> None:
     rate = len(answers) / seconds if seconds else 0.0
-    figures = (Figure("pictures", len(answers)), Figure("pictures a second", rate))
-    run.block("result", Headline("Predictions", figures, "reading and preparing the pictures included"))
+    note = "reading and preparing the pictures included"
+    run.block("result", Table("Predictions", ["pictures", "pictures a second"], [[len(answers), round(rate, 1)]], note))
     drawn = [Picture(a.picture, str(a.json["image"])) for a in answers if a.picture][:_SHOWN]
     if drawn:
         run.block("result", Gallery("The first pictures", drawn))

@@ -132,5 +132,5 @@ def galleries(
         seen.add(name)
         drawn = task.draw(samples.image(rows[name]), scored.predictions[mistake.index], classes)
         path = run.picture(f"{prefix}{mistake.kind.replace(' ', '-')}-{len(kind) + 1:02d}", drawn)
-        kind.append(Picture(path, f"{mistake.caption} · {name}", "bad" if mistake.wrong else "good"))
+        kind.append(Picture(path, f"{mistake.caption}\n{name}", "bad" if mistake.wrong else "good"))
     return [Gallery(TITLES.get(kind, kind.capitalize()), pictures) for kind, pictures in shown.items() if pictures]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from espalier.blocks import Block, Figure, Headline, Table
+from espalier.blocks import Block, Table
 from espalier.data import check_labels, check_pictures
 from espalier.data.findings import SEVERITIES, Finding, Severity
 from espalier.data.index import Index
@@ -54,14 +54,12 @@ class CheckReport:
 
     def blocks(self) -> tuple[Block, ...]:
         """For a report: the counts, and the findings themselves, at most SHOWN of each code."""
-        figures = [
-            Figure(f"{severity}s" if severity != "info" else "notes", self.count(severity)) for severity in SEVERITIES
-        ]
+        names = {severity: "notes" if severity == "info" else f"{severity}s" for severity in SEVERITIES}
+        counts = Table("Data check", tuple(names.values()), [[self.count(severity) for severity in names]])
         rows, left_out = _table_rows(self.findings)
         note = f"{left_out} more of the same kinds are not shown" if left_out else ""
         columns = ("", "What", "Where", "Finding", "What to do")
-        blocks: tuple[Block, ...] = (Headline("Data check", figures),)
-        return (*blocks, Table("Findings", columns, rows, note)) if rows else blocks
+        return (counts, Table("Findings", columns, rows, note)) if rows else (counts,)
 
     def lines(self) -> tuple[str, ...]:
         """For a terminal: each finding, at most SHOWN of each code, and the sum."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.blocks import Bars, Block, Curve, Figure, Headline, Series, Table
+from espalier.blocks import Bars, Block, Curve, Figure, Series, Table
 from espalier.data.index import UNKNOWN, Index
 from espalier.data.scan import Scan
 from espalier.errors import EspalierError
@@ -20,7 +20,7 @@ _MOST_BARS = 40
 def stats(indexes: Mapping[str, Index], seen: Mapping[str, Scan] | None = None) -> tuple[Block, ...]:
     """Blocks that describe the data set. Sizes come from `seen` (the scans) or the labels, else from file headers."""
     sizes = {split: _sizes(index, seen[split] if seen else None) for split, index in indexes.items()}
-    blocks: list[Block] = [_headline(indexes), _splits(indexes), *_classes(indexes), *_picture_sizes(sizes)]
+    blocks: list[Block] = [_sums(indexes), _splits(indexes), *_classes(indexes), *_picture_sizes(sizes)]
     if any(index.kinds & {"box", "polygon", "rle"} for index in indexes.values()):
         blocks += [*_box_sizes(indexes, sizes), *_labels_per_picture(indexes)]
     return tuple(blocks)
@@ -41,22 +41,16 @@ def summary(indexes: Mapping[str, Index]) -> dict[str, object]:
     }
 
 
-def _headline(indexes: Mapping[str, Index]) -> Headline:
+def _sums(indexes: Mapping[str, Index]) -> Table:
     classes = {name for index in indexes.values() for name in index.classes}
-    return Headline(
-        "Data",
-        [
-            Figure("pictures", sum(len(index) for index in indexes.values())),
-            Figure("classes", len(classes)),
-            Figure("labels", sum(len(index.class_id) for index in indexes.values())),
-        ],
-    )
+    pictures, labels = (sum(map(len, column)) for column in zip(*((i, i.class_id) for i in indexes.values())))
+    return Table("Data", ("pictures", "classes", "labels"), [[pictures, len(classes), labels]])
 
 
 def _splits(indexes: Mapping[str, Index]) -> Table:
     rows = [
         [split, len(index), len(index.class_id), int((np.diff(index.offsets) == 0).sum()),
-         None if index.group is None else len(set(index.group.tolist())), ", ".join(sorted(index.kinds))]
+         "none" if index.group is None else len(set(index.group.tolist())), ", ".join(sorted(index.kinds))]
         for split, index in indexes.items()
     ]  # fmt: skip
     return Table("Parts", ("part", "pictures", "labels", "without label", "groups", "kinds of label"), rows)

@@ -52,7 +52,7 @@ def test_galleries_show_each_picture_once(samples: Samples) -> None:
     assert [gallery.title for gallery in shown] == [scoring.TITLES["most confident"], scoring.TITLES["worst"]]
     pictures = [picture for gallery in shown for picture in gallery.pictures]
     assert len(pictures) == 10
-    assert len({picture.caption.rpartition(" · ")[2] for picture in pictures}) == 10
+    assert len({picture.caption.rpartition("\n")[2] for picture in pictures}) == 10
     assert all((run.path / picture.path).stat().st_size > 500 for picture in pictures)
     run.close()
 

@@ -52,7 +52,7 @@ def test_stats(photos: Path) -> None:
     assert reply.lines[0] == "train: 36 pictures, 36 labels (label)"
     assert reply.data["train"]["classes"] == {"bars": 12, "disc": 12, "plain": 12}
     kinds = [block.kind for block in describe(read_splits(str(photos)))]
-    assert kinds == ["headline", "table", "bars", "table", "table", "bars"]
+    assert kinds == ["table", "table", "bars", "table", "table", "bars"]
 
 
 def test_split_writes_parts(photos: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from espalier.blocks import to_json as block_json
 from espalier.errors import ModelError
 from espalier.runs.report import render_blocks, write_report
 from espalier.runs.report.parse import block_of
+from espalier.runs.report.paths import shortened
 from espalier.runs.report.render import widths
 from espalier.runs.run import Run
 from espalier.spec.sections import ReportSpec, Spec
@@ -300,3 +301,33 @@ def test_the_verb(tmp_path: Path) -> None:
 def test_block_json_is_json() -> None:
     for block in EVERY[:1]:
         assert json.loads(json.dumps(block_json(block)))["kind"] == block.kind
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("bundle: /home/jo/runs/fit-001/bundle; 50 s", "bundle: …/fit-001/bundle; 50 s"),
+        ("scoring on /home/jo/test: 3 pictures", "scoring on …/test: 3 pictures"),
+        (r"C:\Users\jo\My photos\a.png", r"…/My photos\a.png"),
+        ("https://example.org/a/b and s3://bucket/a/b", "https://example.org/a/b and s3://bucket/a/b"),
+        ("crown/ground, width / height, a - b / n^power, 1/2", "crown/ground, width / height, a - b / n^power, 1/2"),
+        ("photos/crown/a.png and ./a/b and ../a/b", "photos/crown/a.png and ./a/b and ../a/b"),
+    ],
+)
+def test_paths_of_the_makers_machine_are_shortened(text: str, expected: str) -> None:
+    assert shortened(text) == expected
+    assert shortened({"a": [text, 1, None]}) == {"a": [expected, 1, None]}
+
+
+def test_a_page_tells_no_path_and_no_fingerprint(tmp_path: Path) -> None:
+    with Run.create("r", out=tmp_path / "r", action="train") as run:
+        run.say("written to /home/jo/private/runs/r")
+        run.note(parent="/home/jo/private/runs/first")
+        run.emit("data", train={"pictures": 3, "groups": None, "fingerprint": "ab12"}, fingerprint="ab12")
+        run.finish({})
+    text = write_report(run.path).read_text("utf-8")
+    assert "private" not in text
+    assert "…/runs/first" in text
+    assert "pictures: 3" in text
+    assert "None" not in text
+    assert "ab12" not in text

@@ -14,6 +14,7 @@ from espalier.runs.console import clean
 from espalier.runs.record import RunRecord, read_record
 from espalier.runs.report import training
 from espalier.runs.report.parse import block_of
+from espalier.runs.report.paths import shortened
 
 TITLES = {
     "result": "Result",
@@ -30,6 +31,7 @@ TITLES = {
 """The sections in the order of the page. A section of another name comes before `decisions`."""
 
 _LATE = ("decisions", "licences", "use")
+_PRINT = "fingerprint"
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ class _Found:
 def read_document(run_path: Path) -> Document:
     """The page of a run; raises ModelError for a run or an event that can't be read."""
     record = read_record(run_path)
+    told = {name: shortened(getattr(record, name)) for name in ("error", "parent", "data", "decisions")}
+    record = record.model_copy(update=told)
     found = _gather(events.read_events(run_path / events.NAME), run_path / events.NAME)
     sections = _sections(found, record, run_path)
     return Document(record, sections, tuple(found.warnings), tuple(found.log), found.unknown)
@@ -76,7 +80,8 @@ def read_document(run_path: Path) -> Document:
 
 def _gather(happened: Iterable[events.Event], path: Path) -> _Found:
     found = _Found()
-    for number, event in enumerate(happened, start=1):
+    for number, happening in enumerate(happened, start=1):
+        event = shortened(happening)
         kind = event["kind"]
         if kind == "block":
             _add_block(found, event, f"{path}:{number}")
@@ -123,7 +128,13 @@ def _anchor(name: str) -> str:
 
 def _facts(title: str, facts: Mapping[str, Any]) -> Iterator[Block]:
     if facts:
-        yield Table(title, ("", ""), [(key.replace("_", " "), _told(value)) for key, value in facts.items()])
+        rows = [(key.replace("_", " "), _told(_without_print(value))) for key, value in facts.items()]
+        yield Table(title, ("", ""), [row for row in rows if row[0] != _PRINT])
+
+
+def _without_print(value: Any) -> Any:
+    """A fingerprint is for programs, and run.json has it."""
+    return {key: item for key, item in value.items() if key != _PRINT} if isinstance(value, Mapping) else value
 
 
 def _decisions(found: Iterable[Mapping[str, Any]]) -> Iterator[Block]:
@@ -176,7 +187,7 @@ def _told(value: Any) -> str | int | float | None:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {_told(item)}" for key, item in value.items())
+        return ", ".join(f"{key}: {_told(item)}" for key, item in value.items() if item is not None)
     if isinstance(value, (list, tuple)):
         head = ", ".join(str(_told(item)) for item in value[:20])
         return head if len(value) <= 20 else f"{head}, … ({len(value)})"
