@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from espalier.export.golden import draw_picture
-from espalier.export.onnx import onnx_bytes
+from espalier.exporter.golden import draw_picture
+from espalier.exporter.onnx import onnx_bytes
 from espalier.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from espalier.runtime.predictor import Predictor, prepared_batches
 from espalier.runtime.sources import PictureSource, expand

@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from espalier.export.onnx import to_onnx
-from espalier.export.parity import check_parity
+from espalier.exporter.onnx import to_onnx
+from espalier.exporter.parity import check_parity
 from espalier.layers.model import Batch, TrainableModel
 from espalier.layers.module_backend import ModuleBackend
 from espalier.networks import card as cards

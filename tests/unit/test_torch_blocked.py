@@ -17,7 +17,7 @@ SOURCE = Path(espalier.__file__).parents[1]
 
 NEEDS_TORCH = (
     "espalier.layers.*",
-    "espalier.export.*",
+    "espalier.exporter.*",
     "espalier.trainer.*",
     "espalier.data.loader",
     "espalier.backbones.*",
@@ -77,7 +77,7 @@ def test_torch_free_rooms_import_without_torch(failed):
 
 def test_the_blocker_blocks(failed):
     assert "espalier.layers.model" in failed
-    assert "espalier.export.onnx" in failed
+    assert "espalier.exporter.onnx" in failed
 
 
 def test_verbs_that_need_no_extra_import_without_torch():

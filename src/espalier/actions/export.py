@@ -13,7 +13,7 @@ from espalier.bundle.bundle import write_zip
 from espalier.bundle.manifest import Provenance
 from espalier.bundle.provenance import portable
 from espalier.errors import InputError, ModelError, Problem, UsageError
-from espalier.export.make import Made, Pictures, Subject, make_bundle
+from espalier.exporter.make import Made, Pictures, Subject, make_bundle
 from espalier.runs import record
 from espalier.runs.run import Run
 from espalier.spec.sections import ExportSpec, Spec

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pkgutil
 import subprocess
 import sys
 
 import pytest
+
+import espalier
 
 HEAVY = {"numpy", "pydantic", "torch", "yaml", "PIL", "cv2", "rich", "onnxruntime", "scipy", "fsspec", "msgspec"}
 SCRIPT = """
@@ -62,3 +65,9 @@ def test_every_verb_is_on_the_page_and_in_python() -> None:
 def test_python_m() -> None:
     done = subprocess.run([sys.executable, "-m", "espalier", "--version"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout[:9]) == (0, "espalier ")
+
+
+def test_no_room_has_the_name_of_a_function() -> None:
+    """Importing a room `espalier.NAME` would put the module in the place of the function `espalier.NAME`."""
+    rooms = {module.name for module in pkgutil.iter_modules(espalier.__path__)}
+    assert not rooms & set(espalier.__all__)

@@ -19,9 +19,9 @@ from espalier.bundle.manifest import Artifact, Decode, Golden, Licence, Manifest
 from espalier.bundle.model_card import model_card
 from espalier.bundle.verify import VerifyReport, golden_query
 from espalier.errors import ModelError, ParityError, Problem, SpecError, WorkError
-from espalier.export.golden import drawn_pictures
-from espalier.export.onnx import onnx_bytes
-from espalier.export.parity import ParityReport, check_parity, compare_outputs
+from espalier.exporter.golden import drawn_pictures
+from espalier.exporter.onnx import onnx_bytes
+from espalier.exporter.parity import ParityReport, check_parity, compare_outputs
 from espalier.layers.model import TrainableModel
 from espalier.layers.module_backend import ModuleBackend
 from espalier.networks.card import Network, load

@@ -11,10 +11,10 @@ import pytest
 import espalier
 from espalier.bundle.bundle import Bundle, write_zip
 from espalier.errors import ParityError, SpecError, StorageError, WorkError
-from espalier.export import make
-from espalier.export.golden import drawn_pictures
-from espalier.export.make import make_bundle
-from espalier.export.parity import check_parity
+from espalier.exporter import make
+from espalier.exporter.golden import drawn_pictures
+from espalier.exporter.make import make_bundle
+from espalier.exporter.parity import check_parity
 from espalier.layers.module_backend import ModuleBackend
 from espalier.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from espalier.spec.sections import ExportSpec

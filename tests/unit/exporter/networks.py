@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from espalier.bundle.manifest import Decode, Licence, Provenance
-from espalier.export.make import Subject
+from espalier.exporter.make import Subject
 from espalier.layers.model import TrainableModel
 from espalier.networks.card import DecodeRule, Network
 from espalier.spec.sections import NetworkSpec

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from espalier.errors import WorkError
-from espalier.export.onnx import onnx_bytes, to_onnx
+from espalier.exporter.onnx import onnx_bytes, to_onnx
 from espalier.layers.module_backend import ModuleBackend
 from espalier.runtime.backends.onnxruntime import OnnxRuntimeBackend
 
