@@ -131,7 +131,9 @@ class Loop:
             self.watch.waited_s += time.perf_counter() - started
             if batches:
                 self._step(batches)
+                loss = self._due_loss()
                 self.watch.stepping_s += time.perf_counter() - started
+                self._tell_step(loss)
             self._stop_if_asked()
 
     def _groups(self) -> Iterator[list[Batch]]:
@@ -179,21 +181,28 @@ class Loop:
         self._session_steps += 1
         if self.engine.device.type == "cpu":
             self.divergence.check(float(losses["total"]), self.at.step, self._kept())
-        if self._is_due(max(1, min(50, self.steps_per_epoch // 10))):
-            self._report_step()
+
+    def _tell_step(self, loss: Mapping[str, float] | None) -> None:
+        """Report the step if it is due, and write the checkpoint that is due after it."""
+        if loss is not None:
+            self._report_step(loss)
         if self.train.checkpoint_every_steps and self.at.step % self.train.checkpoint_every_steps == 0:
             self._save("last")
 
-    def _is_due(self, every: int) -> bool:
-        return self.at.step % every == 0 or self.at.batch >= self.batches
+    def _due_loss(self) -> dict[str, float] | None:
+        """The mean losses of the steps since the last report, when a report is due. Waits for the device."""
+        every = max(1, min(50, self.steps_per_epoch // 10))
+        if self.at.step % every and self.at.batch < self.batches:
+            return None
+        loss = self.engine.means(self.window.means())
+        self.window.reset()
+        return loss
 
     def _rate(self) -> float:
         assert not isinstance(self.train.lr, str)
         return self.train.lr * rate_factor(self.train, self.at.step, self.steps_per_epoch, self.total_steps)
 
-    def _report_step(self) -> None:
-        loss = self.engine.means(self.window.means())
-        self.window.reset()
+    def _report_step(self, loss: Mapping[str, float]) -> None:
         self.divergence.check(loss["total"], self.at.step, self._kept())
         rate = max(group["lr"] for group in self.engine.optimiser.param_groups)
         self._emit(

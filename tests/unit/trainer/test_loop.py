@@ -47,6 +47,9 @@ def test_learns_and_keeps_the_best(tmp_path: Path) -> None:
     assert score(fresh)["accuracy"] == result.best_value
     assert 0 <= result.data_wait <= 1
     assert result.images_per_s > 0
+    steps = loop.record.of("step")  # type: ignore[attr-defined]
+    assert all(event["images_per_s"] > 0 for event in steps)  # the first one too
+    assert all(0 <= event["data_wait"] <= 1 for event in steps)
 
 
 VARIANTS = {
