@@ -235,6 +235,8 @@ def test_one_broken_picture_does_not_stop_the_others(exported, photos, tmp_path)
     said = json.loads((tmp_path / "p" / "predictions.json").read_text())
     assert [Path(one["image"]).name for one in said] == ["a.png", "c.png", "b.png"]
     assert "error" in said[2]
+    rows = list(csv.DictReader((tmp_path / "p" / "predictions.csv").open(newline="", encoding="utf-8")))
+    assert [bool(row["error"]) for row in rows] == [False, False, True]
 
 
 def test_a_checkpoint_that_is_damaged_is_told(checkpoint, tmp_path):

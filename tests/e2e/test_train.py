@@ -56,8 +56,10 @@ def test_the_run_tells_everything(trained: Path) -> None:
     assert told["result"]["figures"]["accuracy"]["low"] is not None
     assert told["data"]["train"] + told["data"]["val"] == 36
     assert {d["field"] for d in told["decisions"]} >= {"train.monitor", "data.classes", "network.loss.class_weights"}
-    kinds = {event["kind"] for event in Run.open(trained).events()}
-    assert kinds >= {"data", "decision", "step", "epoch", "checkpoint", "block", "end"}
+    events = list(Run.open(trained).events())
+    assert {event["kind"] for event in events} >= {"data", "decision", "step", "epoch", "checkpoint", "block", "end"}
+    notes = [e["block"]["note"] for e in events if e["kind"] == "block" and e["block"]["kind"] == "headline"]
+    assert any("the best epoch was chosen on these pictures" in note for note in notes)
 
 
 def test_nothing_in_the_written_spec_is_auto(trained: Path) -> None:

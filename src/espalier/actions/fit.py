@@ -14,9 +14,9 @@ from espalier.actions.export import export_model
 from espalier.actions.gather import Gathered, gather
 from espalier.actions.models import CheckpointModel, lookup, open_model
 from espalier.actions.recipe import Recipe, choose_network, make, task_for
-from espalier.actions.scoring import figures_json, galleries, words
+from espalier.actions.scoring import figures_json, galleries, noted, words
 from espalier.actions.verify import verify
-from espalier.blocks import Headline, Table
+from espalier.blocks import Table
 from espalier.runs.report import write_report
 from espalier.runs.run import Run
 from espalier.spec.dump import to_yaml
@@ -121,7 +121,7 @@ def _show(trained: Trained, final: Sequence[evaluate.Evaluated], data: Gathered,
     scored = trained.choice.kept.scored
     if not final:
         for block in scored.scores.blocks:
-            run.block("result", _noted(block, trained.words))
+            run.block("result", noted(block, trained.words))
         count = trained.recipe.spec.evaluate.pictures
         for gallery in galleries(run, trained.recipe.samples(data.train), scored, count=count):
             run.block("mistakes", gallery)
@@ -131,10 +131,6 @@ def _show(trained: Trained, final: Sequence[evaluate.Evaluated], data: Gathered,
         for block in labels.blocks(trained.curve, scored.scores.figures[scored.scores.main].name):
             run.block("labels", block)
     run.block("speed", _times(trained, clock))
-
-
-def _noted(block: Any, words_of: str) -> Any:
-    return Headline(block.title, block.figures, f"{block.note}; {words_of}") if isinstance(block, Headline) else block
 
 
 def _times(trained: Trained, clock: Clock) -> Table:

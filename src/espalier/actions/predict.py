@@ -124,7 +124,7 @@ def _write(folder: Path, answers: Sequence[_Answer], failed: Sequence[dict[str, 
         storage.write_json(folder / "predictions.json", [*(a.json for a in answers), *failed])
         files.append("predictions.json")
     if "csv" in asked.formats:
-        storage.write_atomic(folder / "predictions.csv", _csv([a.row for a in answers]))
+        storage.write_atomic(folder / "predictions.csv", _csv([*(a.row for a in answers), *failed]))
         files.append("predictions.csv")
     return [*files, *(["pictures/"] if "pictures" in asked.formats else [])]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from espalier.blocks import Figure, Gallery, Picture
+from espalier.blocks import Block, Figure, Gallery, Headline, Picture
 from espalier.data.samples import Samples
 from espalier.runs.run import Run
 from espalier.tasks.base import Mistake, Sample, Scores, Task
@@ -95,6 +95,11 @@ def difference_words(figure: Figure) -> str:
     if figure.low is None or figure.high is None:
         return text
     return f"{text} ({figure.low * times:+.{digits}f} to {figure.high * times:+.{digits}f})"
+
+
+def noted(block: Block, text: str) -> Block:
+    """A headline with more to its note; other blocks as they are."""
+    return Headline(block.title, block.figures, f"{block.note}; {text}") if isinstance(block, Headline) else block
 
 
 def figures_json(scores: Scores) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from espalier.actions.finetune import loader_of
 from espalier.actions.models import open_model
 from espalier.actions.pictures import Pictures
 from espalier.actions.recipe import Recipe
-from espalier.actions.scoring import Scored, figures_json, galleries, score, words
+from espalier.actions.scoring import Scored, figures_json, galleries, noted, score, words
 from espalier.data.samples import Samples
 from espalier.errors import DataError, ModelError, Problem, SpecError
 from espalier.layers.module_backend import ModuleBackend
@@ -31,6 +31,7 @@ from espalier.trainer.loop import Loop, TrainResult
 if TYPE_CHECKING:
     from espalier.layers.model import TrainableModel
 
+CHOSEN_ON = "the best epoch was chosen on these pictures, which flatters it a little: a test set does not"
 REHEARSED = 8  # validation pictures that are scored before training, so that a mistake shows before an epoch is spent
 
 
@@ -202,7 +203,7 @@ def _finish(
     load_checkpoint(result.best_path).load_into(model)
     scored = validation.score(model, bootstrap=plan.spec.evaluate.bootstrap)
     for block in scored.scores.blocks:
-        run.block("result", block)
+        run.block("result", noted(block, CHOSEN_ON) if result.epochs > 1 else block)
     for gallery in galleries(run, validation.samples, scored, count=plan.spec.evaluate.pictures):
         run.block("mistakes", gallery)
     run.say(f"best after epoch {result.best_epoch}: {words(scored.scores.figures[scored.scores.main])}")

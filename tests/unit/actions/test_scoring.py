@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from espalier.actions import scoring
-from espalier.blocks import Figure
+from espalier.blocks import Figure, Headline, Text
 from espalier.data.formats import read_index
 from espalier.data.samples import Samples
 from espalier.runs.run import Run
@@ -72,3 +72,11 @@ def test_words(figure: Figure, said: str) -> None:
 def test_difference_words() -> None:
     assert scoring.difference_words(Figure("accuracy", 0.02, -0.01, 0.05, "%")) == "accuracy +2.0 points (-1.0 to +5.0)"
     assert scoring.difference_words(Figure("log loss", -0.2, -0.3, -0.1)) == "log loss -0.200 (-0.300 to -0.100)"
+
+
+def test_a_note_joins_the_headlines_own() -> None:
+    block = scoring.noted(Headline("Good?", [], "36 pictures"), "out of fold")
+    assert isinstance(block, Headline)
+    assert block.note == "36 pictures; out of fold"
+    other = Text("", "as it is")
+    assert scoring.noted(other, "out of fold") is other
