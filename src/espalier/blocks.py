@@ -20,7 +20,7 @@ class Figure:
     value: float
     low: float | None = None
     high: float | None = None
-    unit: str = ""  # "%" values are fractions 0-1 that are shown × 100
+    unit: str = ""  # "%" values are fractions 0-1 that are shown × 100; "points" are differences of such
     note: str = ""
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from espalier.actions.labels import LabelCurve
 from espalier.actions.recipe import Recipe
-from espalier.actions.scoring import Scored
+from espalier.actions.scoring import Scored, as_difference
 from espalier.blocks import Block, Figure, Table
 from espalier.runs.run import Run
 from espalier.tasks.base import Comparison
@@ -64,7 +64,7 @@ def choice_blocks(choice: Choice) -> list[Block]:
         for one in choice.tried
     ]
     if choice.comparison is not None:
-        rows.append(["difference, paired", choice.comparison.figure, None, choice.comparison.verdict])
+        rows.append(["difference, paired", as_difference(choice.comparison.figure), None, choice.comparison.verdict])
     name = choice.kept.scored.scores.figures[main].name
     return [Table("What was tried", ["way", name, "seconds", ""], rows, choice.reason)]
 

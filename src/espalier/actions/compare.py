@@ -12,7 +12,7 @@ import numpy as np
 
 from espalier.actions import labelled
 from espalier.actions.models import OpenModel, open_model
-from espalier.actions.scoring import Scored, difference_words, figures_json, galleries, score
+from espalier.actions.scoring import Scored, as_difference, difference_words, figures_json, galleries, score
 from espalier.blocks import Figure, Headline, Table
 from espalier.data.samples import Samples
 from espalier.errors import ModelError, Problem, UsageError
@@ -136,7 +136,7 @@ def _show(
 ) -> None:
     title = f"{other.name} against {first.name}: {comparison.verdict}"
     note = f"{comparison.n} pictures, paired; 95 % intervals of the difference from {asked.bootstrap} resamples"
-    figures = [_signed(figure) for figure in (comparison.figure, *comparison.others)]
+    figures = [as_difference(figure) for figure in (comparison.figure, *comparison.others)]
     run.block("result", Headline(title, figures, note))
     samples = Samples(pictures.index.with_classes(first.model.classes), first.model.task, first.model.channels)
     letter = other.name[0]
@@ -146,10 +146,6 @@ def _show(
     for gallery in shown:
         titled = f"{letter}: {gallery.title[0].lower()}{gallery.title[1:]}"
         run.block("mistakes", type(gallery)(titled, gallery.pictures, gallery.note))
-
-
-def _signed(figure: Figure) -> Figure:
-    return Figure(f"change of {figure.name}", figure.value, figure.low, figure.high, figure.unit, figure.note)
 
 
 def _scores_table(found: Sequence[Contestant]) -> Table:

@@ -102,6 +102,12 @@ def noted(block: Block, text: str) -> Block:
     return Headline(block.title, block.figures, f"{block.note}; {text}") if isinstance(block, Headline) else block
 
 
+def as_difference(figure: Figure) -> Figure:
+    """The figure as the change that it is: of shares in points, not per cent."""
+    unit = "points" if figure.unit == "%" else figure.unit
+    return replace(figure, name=f"change of {figure.name}", unit=unit)
+
+
 def figures_json(scores: Scores) -> dict[str, Any]:
     """The scores as the JSON data of a result."""
     figures = {

@@ -80,3 +80,8 @@ def test_a_note_joins_the_headlines_own() -> None:
     assert block.note == "36 pictures; out of fold"
     other = Text("", "as it is")
     assert scoring.noted(other, "out of fold") is other
+
+
+def test_a_difference_of_shares_is_in_points() -> None:
+    assert scoring.as_difference(Figure("accuracy", 0.04, -0.02, 0.1, "%")).unit == "points"
+    assert scoring.as_difference(Figure("log loss", -0.1)) == Figure("change of log loss", -0.1)

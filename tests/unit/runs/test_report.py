@@ -19,7 +19,7 @@ from espalier.actions.report import report
 from espalier.blocks import Bars, Block, Curve, Figure, Gallery, Headline, Matrix, Picture, Series, Table, Text
 from espalier.blocks import to_json as block_json
 from espalier.errors import ModelError
-from espalier.runs.report import render_blocks, write_report
+from espalier.runs.report import figures, render_blocks, write_report
 from espalier.runs.report.parse import block_of
 from espalier.runs.report.paths import shortened
 from espalier.runs.report.render import widths
@@ -331,3 +331,9 @@ def test_a_page_tells_no_path_and_no_fingerprint(tmp_path: Path) -> None:
     assert "pictures: 3" in text
     assert "None" not in text
     assert "ab12" not in text
+
+
+def test_a_difference_is_told_in_points() -> None:
+    change = Figure("change of accuracy", 0.0444, -0.022, 0.111, "points")
+    assert figures.value(change.value, change.unit) == "+4.4\u202fpoints"
+    assert figures.interval(change) == "−2.2 to +11.1\u202fpoints"

@@ -11,11 +11,16 @@ NARROW = "\u202f"  # a space that does not break
 
 
 def value(number: float, unit: str = "") -> str:
-    """`86.1 %` for 0.861 with unit "%"; otherwise about four digits and the unit; an en dash when it is not finite."""
+    """`86.1 %` for 0.861 with unit "%", `+4.4 points` for 0.044 with "points"; otherwise some four digits and the unit.
+
+    An en dash when it is not finite.
+    """
     if not math.isfinite(number):
         return "–"
     if unit == "%":
         return f"{minus(f'{100 * number:.1f}')}{NARROW}%"
+    if unit == "points":
+        return f"{minus(f'{100 * number:+.1f}')}{NARROW}points"
     return minus(digits(number)) + (f"{NARROW}{unit}" if unit else "")
 
 
@@ -24,7 +29,7 @@ def interval(figure: Figure) -> str:
     low, high = figure.low, figure.high
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return ""
-    between = " to " if low < 0 else "–"
+    between = " to " if low < 0 or figure.unit == "points" else "–"
     start = value(low, figure.unit).split(NARROW)[0]
     return f"{start}{between}{value(high, figure.unit)}"
 

@@ -93,7 +93,7 @@ def _figure(figure: Figure, *, large: bool) -> Html:
         {"class": "figure large" if large else "figure"},
         tag("div", {"class": "name"}, figure.name.replace("_", " ")),
         tag("div", {"class": "value"}, figures.value(figure.value, figure.unit)),
-        _range(figure) if told and figure.unit == "%" else Html(""),
+        _range(figure) if told and figure.unit in ("%", "points") else Html(""),
         tag("div", {"class": "interval"}, tag("span", {"class": None if large else "unseen"}, _PROMISE), told)
         if told
         else tag("div", {"class": "interval"}, "no interval"),
@@ -110,7 +110,7 @@ def _range(figure: Figure) -> Html:
     if any(v is None or not math.isfinite(v) or not -1 <= v <= 1 for v in ends):
         return Html("")
     low, middle, high = (float(v) for v in ends if v is not None)
-    start = -1.0 if low < 0 else 0.0
+    start = -1.0 if low < 0 or figure.unit == "points" else 0.0
 
     def at(v: float) -> str:
         return percent((v - start) / (1 - start))
