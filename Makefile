@@ -4,6 +4,8 @@ VENV ?= .venv
 export VENV
 BIN := $(VENV)/bin
 JOBS ?= 2
+# One thread a test process: two processes of two threads each on two cores wait for each other most of the time.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .PHONY: help setup quickstart check lint types test test-full bench docs clean
 
@@ -25,13 +27,13 @@ types: setup
 	$(BIN)/mypy
 
 check: lint types  ## format, lint, types and the quick unit tests (about a minute with a warm cache)
-	$(BIN)/python -m pytest tests/unit -m "not slow and not full" -n $(JOBS)
+	$(PYTEST) tests/unit -m "not slow and not full" -n $(JOBS)
 
 test: lint types  ## everything but the exhaustive presets: unit, contract, e2e
-	$(BIN)/python -m pytest tests -m "not full" -n $(JOBS) --durations=15
+	$(PYTEST) tests -m "not full" -n $(JOBS) --durations=15
 
 test-full: lint types  ## every preset of every network too
-	$(BIN)/python -m pytest tests -n $(JOBS) --durations=30
+	$(PYTEST) tests -n $(JOBS) --durations=30
 
 bench: setup  ## the benchmarks, one after another; results are printed, and kept in benchmarks/results/
 	$(BIN)/python benchmarks/run_all.py
