@@ -222,6 +222,7 @@ def test_a_read_only_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     storage.write_atomic(tmp_path / "x", "before")
     monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
     monkeypatch.setattr(builtins, "open", refuse)
     with pytest.raises(StorageError, match="read-only or not yours"):
         storage.write_atomic(tmp_path / "x", "after")

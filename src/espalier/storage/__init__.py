@@ -19,7 +19,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -310,7 +310,8 @@ def write_atomic(path: StrPath, data: bytes | str) -> None:
             _write_flushed(beside, content)
             os.replace(beside, target)  # noqa: PTH105  (Path.replace is the same call; this says what it does)
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only disk refuses even to remove what isn't there
+            beside.unlink(missing_ok=True)
 
 
 def _write_flushed(file: Path, content: bytes) -> None:
