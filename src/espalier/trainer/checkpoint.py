@@ -10,6 +10,7 @@ finds it, and the next save puts things in order.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -47,15 +48,22 @@ class Checkpoint:
 
     def model_state(self) -> dict[str, Tensor]:
         """The weights by name, on the CPU. Raises ModelError for a damaged file."""
-        return _tensors(self.path / MODEL_FILE)
+        return self._tensors(MODEL_FILE)
 
     def trainer_state(self) -> TrainerState:
         """What `resume` goes on with. Raises ModelError for a damaged file."""
-        return TrainerState(_tensors(self.path / TRAINER_FILE), self.info["trainer"])
+        return TrainerState(self._tensors(TRAINER_FILE), self.info["trainer"])
 
     def load_into(self, model: nn.Module) -> None:
         """Put the weights into `model`. Raises ModelError when names or shapes differ."""
         load_weights(model, self.model_state(), where=str(self.path / MODEL_FILE))
+
+    def _tensors(self, name: str) -> dict[str, Tensor]:
+        path = self.path / name
+        if _sha256(path) != self.info["sha256"].get(name):
+            what = f"the file is damaged: its SHA-256 is not the one in {INFO_FILE}"
+            raise ModelError(Problem(str(path), what, fix="copy the checkpoint again"))
+        return _tensors(path)
 
 
 def save_checkpoint(
@@ -72,8 +80,7 @@ def save_checkpoint(
         fresh.mkdir(parents=True)
         save_file(plain_tensors(model_state), fresh / MODEL_FILE)
         save_file(plain_tensors(trainer_state.tensors), fresh / TRAINER_FILE)
-        sizes = {name: (fresh / name).stat().st_size for name in (MODEL_FILE, TRAINER_FILE)}
-        whole = {"format_version": FORMAT_VERSION, **info, "trainer": dict(trainer_state.values), "files": sizes}
+        whole = {"format_version": FORMAT_VERSION, **info, "trainer": dict(trainer_state.values), **_facts(fresh)}
         (fresh / INFO_FILE).write_text(json.dumps(whole, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         for path in (*sorted(fresh.iterdir()), fresh):
             _flush(path)
@@ -104,9 +111,10 @@ def load_checkpoint(folder: Path) -> Checkpoint:
                 "update Espalier",
             )
         )
-    sizes = info.get("files")
-    if not isinstance(sizes, dict) or not isinstance(info.get("trainer"), dict):
-        raise ModelError(Problem(str(path / INFO_FILE), "the parts 'files' and 'trainer' are missing"))
+    absent = [part for part in ("files", "sha256", "trainer") if not isinstance(info.get(part), dict)]
+    if absent:
+        raise ModelError(Problem(str(path / INFO_FILE), f"parts are missing: {', '.join(absent)}"))
+    sizes = info["files"]
     for name in (MODEL_FILE, TRAINER_FILE):
         found = (path / name).stat().st_size if (path / name).is_file() else None
         if found is None or found != sizes.get(name):
@@ -183,6 +191,23 @@ def _read_info(path: Path) -> dict[str, Any]:
     if not isinstance(info, dict):
         raise ModelError(Problem(str(path), "does not hold a checkpoint's facts"))
     return info
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    """Size and checksum of each file of tensors."""
+    names = (MODEL_FILE, TRAINER_FILE)
+    return {
+        "files": {name: (folder / name).stat().st_size for name in names},
+        "sha256": {name: _sha256(folder / name) for name in names},
+    }
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        raise ModelError(Problem(str(path), "the file is missing", fix="copy the checkpoint again")) from error
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:

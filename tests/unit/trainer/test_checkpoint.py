@@ -137,10 +137,14 @@ DAMAGE = {
     "info a list": (lambda f: (f / "checkpoint.json").write_text("[]"), "does not hold"),
     "info deep": (lambda f: (f / "checkpoint.json").write_text("[" * 100_000), "not JSON"),
     "newer": (lambda f: (f / "checkpoint.json").write_text('{"format_version": 99}'), "unknown format_version 99"),
-    "no parts": (lambda f: (f / "checkpoint.json").write_text('{"format_version": 1}'), "'files' and 'trainer'"),
+    "no parts": (
+        lambda f: (f / "checkpoint.json").write_text('{"format_version": 1}'),
+        "parts are missing: files, sha256, trainer",
+    ),
     "weights gone": (lambda f: (f / "model.safetensors").unlink(), "file is missing"),
     "weights cut": (lambda f: os.truncate(f / "model.safetensors", 20), "20 bytes long instead of"),
     "weights odd": (lambda f: _scramble(f / "model.safetensors"), "damaged"),
+    "one bit": (lambda f: _flip_last_bit(f / "model.safetensors"), "its SHA-256 is not the one in checkpoint.json"),
 }
 
 
@@ -154,6 +158,12 @@ def test_damage_is_named(tmp_path: Path, break_it: Any, said: str) -> None:
 
 def _scramble(path: Path) -> None:
     path.write_bytes(b"\xff" * path.stat().st_size)
+
+
+def _flip_last_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
 
 
 def test_weights_of_another_model_are_refused_all_at_once() -> None:
