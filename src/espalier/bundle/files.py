@@ -115,6 +115,8 @@ def _check_directory(members: Sequence[zipfile.ZipInfo], where: str) -> None:
 
 
 def _check_member(member: zipfile.ZipInfo, where: str) -> None:
+    if member.filename.startswith("/") or ".." in member.filename.split("/"):
+        raise damaged(where, "is a path that leaves the bundle")
     if member.flag_bits & 0x1:
         raise damaged(where, "is encrypted")
     if member.compress_type not in _METHODS:

@@ -232,8 +232,14 @@ def _refuse_other_versions(raw: Any, where: str) -> None:
 
 
 def _problems(error: ValidationError, where: str) -> list[Problem]:
-    shown = error.errors(include_url=False, include_input=False, include_context=False)[:20]
-    return [Problem(f"{where}: {_dotted(item['loc'])}", item["msg"], fix=FETCH_AGAIN) for item in shown]
+    """What is wrong, without the lists that are only too short because of it."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    at = [item["loc"] for item in found]
+    own = [f for f in found if f["type"] != "too_short" or not any(a[: len(f["loc"])] == f["loc"] != a for a in at)]
+    return [
+        Problem(f"{where}: {_dotted(item['loc'])}", item["msg"].removeprefix("Value error, "), fix=FETCH_AGAIN)
+        for item in own[:20]
+    ]
 
 
 def _dotted(location: Sequence[int | str]) -> str:

@@ -161,6 +161,15 @@ def test_unsafe_paths(path):
         safe_path(path)
 
 
+def test_one_wrong_path_is_one_problem(toy):
+    edit(toy, lambda raw: raw["artifacts"][0]["files"][0].update(path="../x"))
+    with pytest.raises(ModelError) as caught:
+        Bundle.open(toy)
+    (problem,) = caught.value.problems
+    assert problem.where.endswith("artifacts[0].files[0].path")
+    assert problem.what.startswith("expected a plain relative path")
+
+
 def test_link_out_of_the_bundle(toy, tmp_path):
     secret = tmp_path / "secret"
     secret.write_bytes(b"graph")
@@ -208,6 +217,8 @@ def test_bundle_json_that_unpacks_to_more_than_its_limit(tmp_path):
     [
         (lambda z: z.writestr("README.md", b"other"), "two files of one name"),
         (lambda z: z.writestr("x", b"1" * 99, compress_type=zipfile.ZIP_BZIP2), "method other than"),
+        (lambda z: z.writestr("../x", b"1"), "leaves the bundle"),
+        (lambda z: z.writestr("/x", b"1"), "leaves the bundle"),
     ],
 )
 def test_odd_zips(toy, tmp_path, change, message):
@@ -216,11 +227,11 @@ def test_odd_zips(toy, tmp_path, change, message):
 
 
 def test_unlisted_files_are_told_and_never_read(toy, tmp_path):
-    path = repacked(toy, tmp_path / "more.zip", lambda z: z.writestr("../evil", b"x"))
+    path = repacked(toy, tmp_path / "more.zip", lambda z: z.writestr("evil", b"x"))
     bundle = Bundle.open(path)
-    assert bundle.unlisted() == ["../evil"]
+    assert bundle.unlisted() == ["evil"]
     with pytest.raises(ModelError, match="not listed"):
-        bundle.read("../evil")
+        bundle.read("evil")
 
 
 @pytest.mark.parametrize("keep", [0, 1, 30, 500, -30, -1])
