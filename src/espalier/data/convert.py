@@ -132,8 +132,9 @@ def merge(sets: Sequence[Splits]) -> tuple[dict[str, Index], tuple[Loss, ...]]:
         for split, index in splits.items():
             whole.setdefault(split, []).append(_rooted(index, number).with_classes(classes))
     merged = {split: join(parts, source=parts[0].source) for split, parts in whole.items()}
-    renumbered = sum(len(index.class_id) for index in merged.values())
-    return merged, (Loss("annotation ids, numbered anew", renumbered),)
+    own = [index for splits in sets for index in splits.values() if index.format == "coco"]
+    renumbered = sum(len(index.class_id) for index in own)
+    return merged, (Loss("annotation ids, numbered anew", renumbered),) if renumbered else ()
 
 
 def _rooted(index: Index, number: int) -> Index:

@@ -94,7 +94,10 @@ def test_merge(photos: Path, tmp_path: Path) -> None:
     reply = commands.merge([str(photos), str(tmp_path / "other")], into=str(tmp_path / "both"), **WRITE)
     both = read_index(str(tmp_path / "both"))
     assert dict(zip(both.classes, both.counts().tolist())) == {"ball": 12, "bars": 24, "disc": 12, "plain": 24}
-    assert reply.data["losses"] == {"annotation ids, numbered anew": 72}
+    assert reply.data["losses"] == {}  # folders have no ids; a COCO file's are told
+    commands.convert(str(photos), str(tmp_path / "coco"), **{**WRITE, "to": "coco"})
+    reply = commands.merge([str(tmp_path / "coco"), str(photos)], into=str(tmp_path / "ids"), **WRITE)
+    assert reply.data["losses"] == {"annotation ids, numbered anew": 36}
     with pytest.raises(UsageError, match="at least two"):
         commands.merge([str(photos)], into=str(tmp_path / "x"), **WRITE)
 
@@ -148,3 +151,14 @@ def test_equal_names_from_several_places_stay_apart(tmp_path: Path, photos: Path
     contents = {Path(index.path(row)).read_bytes() for row in range(3)}
     assert len(contents) == 3
     assert np.unique(index.class_id).tolist() == [0, 1, 2]
+
+
+def test_classes_whose_names_can_be_no_folders_are_told(photos: Path, tmp_path: Path) -> None:
+    names = {"bars": "a?", "disc": "a*", "plain": ".hidden"}
+    commands.remap(str(photos), str(tmp_path / "named"), names=names, **{**WRITE, "to": "csv"})
+    reply = commands.convert(str(tmp_path / "named"), str(tmp_path / "out"), **{**WRITE, "to": "folders"})
+    assert reply.data["losses"] == {
+        "classes under another name, since theirs can't be a folder's": 3,
+        "classes put together with another, since their folders have one name": 1,
+    }
+    assert read_index(str(tmp_path / "out")).classes == ("_hidden", "a_")
