@@ -260,11 +260,9 @@ def _has_content(path: Path) -> bool:
 def _new_folder(out: Path) -> Path:
     if _has_content(out):
         what = "exists and is not empty" if out.is_dir() else "is a file"
-        raise RunExistsError(
-            Problem(
-                str(out), what, fix="choose another --out, or add --resume to go on with a run that was interrupted"
-            )
-        )
+        can_go_on = (out / "checkpoints").is_dir()
+        again = ", or add --resume to go on with a run that was interrupted" if can_go_on else ""
+        raise RunExistsError(Problem(str(out), what, fix=f"choose another --out{again}"))
     storage.make_folder(out)
     return out
 

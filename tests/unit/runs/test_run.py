@@ -62,6 +62,10 @@ def test_a_folder_with_content_is_left_alone(tmp_path: Path) -> None:
         Run.create("a", out=tmp_path, action="train")
     assert caught.value.exit_code == 2
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+    assert "--resume" not in str(caught.value)
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(RunExistsError, match="or add --resume"):
+        Run.create("a", out=tmp_path, action="train")
 
 
 def test_out_may_not_be_a_file(tmp_path: Path) -> None:
