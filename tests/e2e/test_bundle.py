@@ -20,6 +20,8 @@ import espalier
 from espalier.actions.model_info import ModelInfo
 from espalier.actions.models import lookup, open_model
 from espalier.bundle.bundle import Bundle
+from espalier.data.formats import read_index
+from espalier.data.split import split
 from espalier.errors import MissingExtraError, ModelError
 from espalier.networks import registry
 from espalier.networks.card import build
@@ -54,7 +56,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = build(card, spec.network, CLASSES)
-    info = ModelInfo.of(card, spec, CLASSES, run="toy-001", data_fingerprint="f00")
+    index = read_index(str(photos))
+    learnt = index.subset(split(index, spec.data.val_fraction, seed=spec.seed)[0])
+    info = ModelInfo.of(card, spec, CLASSES, run="toy-001", data_fingerprint=learnt.fingerprint())
     folder = tmp_path_factory.mktemp("checkpoint") / "best"
     facts = {**info.to_json(), "figures": {"accuracy": 0.5}, "epoch": 3, "step": 9}
     save_checkpoint(folder, model.state_dict(), TrainerState({}, {}), facts)
