@@ -7,13 +7,14 @@ import collections
 import contextlib
 import os
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from espalier.backbones.weights.foreign import read_tensors
@@ -72,12 +73,22 @@ def test_a_file_without_named_tensors_is_told(tmp_path: Path, content: Any) -> N
         read_tensors(tmp_path / "w.pth")
 
 
+def test_a_pickle_of_another_protocol_is_told_without_warnings(tmp_path: Path) -> None:
+    (tmp_path / "w.pth").write_bytes(pickle.dumps({"a": Evil(tmp_path / "made")}, protocol=4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ModelError, match="can't be read as a weight file"):
+            read_tensors(tmp_path / "w.pth")
+    assert not (tmp_path / "made").exists()
+
+
 def test_other_suffixes_are_not_opened(tmp_path: Path) -> None:
     (tmp_path / "w.npz").write_bytes(pickle.dumps({}))
     with pytest.raises(ModelError, match=r"one of \.bin, \.ckpt, \.pt, \.pth"):
         read_tensors(tmp_path / "w.npz")
 
 
+@example(content=b"G", suffix=".pth", cut=0)  # a number without its eight bytes
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=300), suffix=st.sampled_from([".pth", ".safetensors"]), cut=st.integers(0, 1500))
 def test_damaged_files_give_one_clear_error(tmp_path: Path, content: bytes, suffix: str, cut: int) -> None:

@@ -6,6 +6,8 @@ import argparse
 import collections
 import pickle
 import re
+import struct
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,12 @@ INERT = (argparse.Namespace, collections.OrderedDict, np.dtype, *(type(np.dtype(
 
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "teacher", "module")
 _PREFIXES = ("module.", "_orig_mod.", "model.")
+
+_DAMAGE = (
+    RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
+    AssertionError, ImportError, struct.error,
+)  # fmt: skip
+"""What torch's reader raises of bytes that are no pickle, beside pickle's own error."""
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
@@ -55,11 +63,12 @@ def read_safetensors(file: Path) -> dict[str, Tensor]:
 
 def _unpickled(file: Path) -> Any:
     try:
-        with torch.serialization.safe_globals(_allowed()):
+        with torch.serialization.safe_globals(_allowed()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a pickle's protocol: it is read, or refused in our words
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(_refusal(file, str(error))) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except _DAMAGE as error:
         raise ModelError(Problem(str(file), f"can't be read as a weight file: {str(error)[:200]}")) from error
 
 
