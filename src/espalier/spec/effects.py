@@ -54,6 +54,7 @@ IDLE: tuple[Idle, ...] = (
     Idle("train.augment.off_last_epochs", lambda s: not _mixes(s), "neither mixup nor cutmix is on"),
     Idle("train.augment.saturation", _colourless, "the pictures are not in colour"),
     Idle("train.augment.hue", _colourless, "the pictures are not in colour"),
+    Idle("data.images", lambda s: s.data.format == "folders", "the folders hold the pictures themselves"),
     Idle("data.val_fraction", lambda s: s.data.val is not None, "data.val is given"),
     Idle(
         "network.backbone.download",

@@ -124,6 +124,7 @@ def test_grey_pictures_get_the_average_of_the_weights_statistics(lookup: Lookup)
         ({"train__augment__off_last_epochs": 2}, "train.augment.off_last_epochs"),
         ({"train__augment__scale": (1, 1), "train__augment__ratio": (0.5, 2)}, "train.augment.ratio"),
         ({"data__val": "v", "data__val_fraction": 0.3}, "data.val_fraction"),
+        ({"data__format": "folders", "data__images": "i"}, "data.images"),
         ({"train__epochs": 3, "train__patience_epochs": 5}, "train.patience_epochs"),
         ({"train__schedule": "step"}, "train.schedule"),
         ({"train__epochs": 3, "train__warmup_epochs": 3}, "train.warmup_epochs"),
