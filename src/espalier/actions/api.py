@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from espalier.actions import ACTIONS, Action, extras, get
-from espalier.errors import InputError, InterruptedByUser, UsageError
+from espalier.errors import InputError, InterruptedByUser, MissingExtraError, UsageError
 from espalier.networks.registry import entry
 from espalier.runs.run import Run
 from espalier.spec.dump import to_yaml
@@ -200,14 +200,15 @@ def _run(action: Action, spec: Spec, out: Path | None, *, resume: bool) -> Itera
     try:
         with run:
             yield run
-    except InputError:
+    except (InputError, MissingExtraError):
         if run.kept and not resume:
             _withdraw(run.path, keep_folder=folder_was_there)
         raise
 
 
 def _withdraw(path: Path, *, keep_folder: bool) -> None:
-    """Takes back a run that wrong input ended before anything was made: the same command, corrected, finds room."""
+    """Takes back a run that wrong input, or a missing part of Espalier, ended before anything was made: the same
+    command, corrected, finds room."""
     files = list(path.iterdir()) if path.is_dir() else []
     if {file.name for file in files} <= _BOOKKEEPING:
         for file in files:

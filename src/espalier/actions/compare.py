@@ -42,7 +42,7 @@ def compare(spec: Spec, run: Run) -> dict[str, Any]:
         raise UsageError(Problem("compare.models", "two models are needed", fix="espalier compare MODEL_A MODEL_B"))
     models = [open_model(path, device=asked.device) for path in asked.models]
     _same_question(models)
-    pictures = labelled.for_scoring(asked.data, models[0])
+    pictures = labelled.for_scoring(asked.data, models[0], split_name="compare.data")
     run.say(f"comparing on {pictures.words}: {len(pictures.index)} pictures")
     for name, model in zip(_names(models), models, strict=True):
         labelled.warn_of_seen(model, name, pictures, run)

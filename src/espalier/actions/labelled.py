@@ -37,7 +37,7 @@ class Labelled:
         return Samples(self.index, model.task, model.channels, max_pixels)
 
 
-def for_scoring(asked: str | None, model: OpenModel, *, split_name: str = "data") -> Labelled:
+def for_scoring(asked: str | None, model: OpenModel, *, split_name: str = "evaluate.data") -> Labelled:
     """The pictures that were asked for, else the test set of the model's spec, else its validation set.
 
     Raises DataError where there are none, or only such as the model was trained on.
@@ -47,7 +47,7 @@ def for_scoring(asked: str | None, model: OpenModel, *, split_name: str = "data"
     if asked is not None:
         return _named(asked, data, model.classes)
     if spec is None:
-        fix = f"name some: espalier evaluate {model.path} PICTURES"
+        fix = f"name some: {split_name}=PICTURES"
         raise DataError(Problem(split_name, "a bundle keeps no pictures of its own", fix=fix))
     return _of_spec(spec, model)
 

@@ -88,3 +88,9 @@ def test_a_model_of_all_pictures_knows_them_all_and_no_others(data: Path, tmp_pa
     assert labelled.learnt_from(model, some) == 5
     shutil.rmtree(data)
     assert labelled.learnt_from(model, some) == 0
+
+
+def test_a_bundle_alone_asks_for_pictures_in_the_verbs_own_words(tmp_path: Path) -> None:
+    model: Any = Model(tmp_path, None, Info(""))  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"compare\.data: a bundle keeps no pictures .*\n.*compare\.data=PICTURES"):
+        labelled.for_scoring(None, model, split_name="compare.data")

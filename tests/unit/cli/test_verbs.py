@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from espalier.errors import InterruptedByUser, MissingExtraError, ModelError, ParityError, Problem, RunExistsError
+from espalier.errors import (
+    EspalierError,
+    InterruptedByUser,
+    MissingExtraError,
+    ModelError,
+    ParityError,
+    Problem,
+    RunExistsError,
+)
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -136,12 +144,13 @@ def test_errors_end_with_their_code_and_no_traceback(
     assert (got, "Traceback" in err) == (code, True)
 
 
-def test_wrong_input_found_by_the_verb_leaves_no_run(espalier: Cli, behaviour: dict[str, Any]) -> None:
-    behaviour["raise"] = ModelError("no such model")
-    assert espalier("predict", "m", "a", "--out", "o")[0] == 2
+@pytest.mark.parametrize("error", [ModelError("no such model"), MissingExtraError("train", "this")])
+def test_what_the_verb_refuses_leaves_no_run(espalier: Cli, behaviour: dict[str, Any], error: EspalierError) -> None:
+    behaviour["raise"] = error
+    assert espalier("predict", "m", "a", "--out", "o")[0] == error.exit_code
     assert not Path("o").exists()
     Path("o").mkdir()
-    assert espalier("predict", "m", "a", "--out", "o")[0] == 2
+    assert espalier("predict", "m", "a", "--out", "o")[0] == error.exit_code
     assert list(Path("o").iterdir()) == []
     behaviour["raise"] = ParityError("differs")
     assert espalier("predict", "m", "a", "--out", "o")[0] == 1
