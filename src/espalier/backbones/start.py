@@ -88,10 +88,10 @@ def _facts(name: str, file: WeightFile | None) -> BackboneFacts:
 
 
 def _page(source: str) -> str:
-    """Where a person finds the weights."""
+    """Where the weights come from, as a URL."""
     kind, _, rest = source.partition(":")
     if kind == "hub":
         return "https://huggingface.co/" + "/".join(rest.split("/")[:2])
     if kind == "package":
-        return "https://pypi.org/project/" + rest.partition("==")[0] + "/"
+        return "pkg:pypi/" + rest.partition("/")[0].replace("==", "@")  # a package URL (purl): name and version
     return source if kind in ("https", "http") else ""
