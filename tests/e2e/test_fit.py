@@ -10,7 +10,8 @@ import pytest
 from tests.conftest import draw_photos
 
 import espalier
-from espalier.errors import DataError
+from espalier.actions import finetune
+from espalier.errors import DataError, DivergedError
 
 pytestmark = pytest.mark.slow
 
@@ -140,3 +141,18 @@ def test_a_better_model_is_told_from_a_worse_one(
     gained = sum(changed["kind"] == "gained" for changed in verdict["changed"])
     lost = len(verdict["changed"]) - gained
     assert (gained - lost) / 36 == pytest.approx(verdict["difference"])
+
+
+@pytest.mark.parametrize("few_pictures", [300, 10], ids=["few", "enough"])
+def test_fine_tuning_that_diverges_leaves_the_frozen_head(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few_pictures: int
+) -> None:
+    def diverges(*_: object, **__: object) -> None:
+        raise DivergedError("the loss became nan at step 2")
+
+    monkeypatch.setattr(finetune, "tune", diverges)
+    overrides = {**TINY, "fit.minutes": 10, "fit.few_pictures": few_pictures, "fit.label_curve": False}
+    result = espalier.fit(photos, out=tmp_path / "run", overrides=overrides, progress=False)
+    assert result["way"] == "head on the frozen encoder"
+    assert result["reason"] == "fine-tuning failed: the loss became nan at step 2"
+    assert (tmp_path / "run" / "bundle" / "bundle.json").exists()

@@ -18,6 +18,7 @@ from espalier.actions.labels import LabelCurve, LabelPoint
 from espalier.actions.recipe import Recipe
 from espalier.actions.scoring import Scored, difference_words, words
 from espalier.data.index import Index
+from espalier.errors import DivergedError
 from espalier.runs.run import Run
 from espalier.spec.sections import FitSpec
 from espalier.tasks.base import Scores
@@ -94,7 +95,10 @@ def _try_fine_tuning(
         run.say(f"{reason}; more --minutes let it be tried")
         return Choice(first, reason, (first,)), None, None
     run.say(f"fine-tuning: {made.words}, at most {seconds:.0f} s")
-    result = _tune(known, learn, made, run, seconds=OVERRUN * seconds)
+    try:
+        result = _tune(known, learn, made, run, seconds=OVERRUN * seconds)
+    except DivergedError as error:
+        return Choice(first, f"fine-tuning failed: {error.problems[0].what}", (first,)), None, None
     said = finetune.predictions(known.recipe, known.model, held_out)
     truths = frozen.truths_of(known.recipe, held_out)
     recipe = known.recipe

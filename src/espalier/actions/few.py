@@ -20,6 +20,7 @@ from espalier.actions.scoring import Scored, difference_words, words
 from espalier.data.index import Index
 from espalier.data.split import folds as folds_of
 from espalier.data.split import units as units_of
+from espalier.errors import DivergedError
 from espalier.runs.run import Run
 from espalier.spec.sections import FitSpec
 
@@ -125,7 +126,10 @@ def _try_fine_tuning(
         run.say(f"{reason}; more --minutes let it be tried")
         return Choice(first, reason, (first,)), None
     run.say(f"trying fine-tuning: {made.words}, at most {most:.0f} s")
-    second = _tuned_out_of_fold(frozen, index, parts[: made.folds], made, seconds=OVERRUN * most)
+    try:
+        second = _tuned_out_of_fold(frozen, index, parts[: made.folds], made, seconds=OVERRUN * most)
+    except DivergedError as error:
+        return Choice(first, f"fine-tuning failed: {error.problems[0].what}", (first,)), None
     if second is None:
         reason = f"fine-tuning did not come to an end in {OVERRUN * most:.0f} s"
         return Choice(first, reason, (first,)), None

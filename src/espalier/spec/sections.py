@@ -201,7 +201,7 @@ class TrainSpec(Model):
     patience_epochs: int = knob(
         0, "Stop when the figure has not improved for so long; 0 never stops early", unit="epochs", ge=0
     )
-    diverged_factor: float = knob(1e4, "Stop when the loss is this many times its first value", gt=1)
+    diverged_factor: float = knob(1e4, "Stop when the loss is this many times its first value (0.05 at least)", gt=1)
     deterministic: bool = knob(True, "Use deterministic algorithms where the device has them")
     tensorboard: bool = knob(True, "Also write TensorBoard files when TensorBoard is installed")
 

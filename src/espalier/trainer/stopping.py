@@ -89,9 +89,15 @@ class Best:
         return a > b if self.higher_is_better else a < b
 
 
+FLOOR = 0.05
+
+
 @dataclass
 class Divergence:
-    """Watches the loss. `first` is the first loss seen, and never less than 1e-6."""
+    """Watches the loss against the first one seen, which counts as FLOOR at least.
+
+    Training that starts from a fitted head begins near 0, and any step looks like a runaway against that.
+    """
 
     factor: float
     first: float | None = None
@@ -101,7 +107,7 @@ class Divergence:
         if not math.isfinite(loss):
             raise DivergedError(self._problem(f"the loss became {loss} at step {step}", kept))
         if self.first is None:
-            self.first = max(abs(loss), 1e-6)
+            self.first = max(abs(loss), FLOOR)
         elif abs(loss) > self.factor * self.first:
             raise DivergedError(
                 self._problem(f"the loss ran away: {loss:.4g} at step {step}, {self.first:.4g} at the start", kept)
