@@ -40,6 +40,7 @@ def names() -> list[str]:
 
 
 def _model(attribute: str) -> Callable[..., Any]:
+    """What the torch part of the room calls so, imported when first needed; hence its types are Any here."""
     try:
         from espalier.backbones import model
     except ModuleNotFoundError as error:

@@ -155,7 +155,7 @@ def _read_exactly(pipe: IO[bytes], size: int) -> memoryview:
     content = memoryview(np.empty(size, np.uint8).data).cast("B")
     done = 0
     while done < size:
-        got = pipe.readinto(content[done:])  # type: ignore[attr-defined]
+        got = pipe.readinto(content[done:])  # type: ignore[attr-defined]  # an unbuffered pipe is a RawIOBase
         if not got:
             raise EOFError
         done += got

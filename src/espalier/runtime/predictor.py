@@ -125,7 +125,7 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
         while not (result := results.get()).end:
             if result.error is not None:
                 raise result.error
-            yield result.item  # type: ignore[misc]
+            yield result.item  # type: ignore[misc]  # neither an error nor the end: an item
     finally:
         stopped.set()
         thread.join()

@@ -36,12 +36,12 @@ class _Loader(yaml.SafeLoader):
         """Every bare scalar gets one tag of our own; `scalar` reads it."""
         if kind is ScalarNode and implicit[0]:
             return _BARE
-        return super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
+        return super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]  # PyYAML's stubs
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # PyYAML's stubs
             raise yaml.MarkedYAMLError(problem=f"nested more than {MAX_DEPTH} deep", problem_mark=mark)
         node: Node | None = super().compose_node(parent, index)
         self.depth -= 1

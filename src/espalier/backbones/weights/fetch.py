@@ -15,6 +15,7 @@ import urllib.request
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from espalier import storage
 from espalier.backbones.weights.cache import sha256_of
@@ -77,13 +78,13 @@ def _from_url(url: str, folder: Path) -> Fetched:
     return Fetched(target, hashed[1], "the file's name") if hashed else Fetched(target)
 
 
-def _copy_at_most(response: http.client.HTTPResponse, out: object, url: str) -> None:
+def _copy_at_most(response: http.client.HTTPResponse, out: IO[bytes], url: str) -> None:
     done = 0
     while chunk := response.read(1 << 20):
         done += len(chunk)
         if done > MAX_BYTES:
             raise ModelError(Problem(url, f"it has more than {MAX_BYTES >> 30} GB"))
-        out.write(chunk)  # type: ignore[attr-defined]
+        out.write(chunk)
 
 
 def _from_hub(source: str, folder: Path) -> Fetched:
