@@ -18,6 +18,10 @@ SOURCE = Path(espalier.__file__).parents[1]
 NEEDS_TORCH = (
     "espalier.layers.*",
     "espalier.exporter.*",
+    "espalier.explainer.features",
+    "espalier.explainer.gradcam",
+    "espalier.explainer.layers",
+    "espalier.explainer.rollout",
     "espalier.trainer.*",
     "espalier.data.loader",
     "espalier.backbones.*",

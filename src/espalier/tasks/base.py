@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import pkgutil
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.blocks import Block, Figure
-from espalier.errors import InputError, ModelError, Problem
+from espalier.errors import InputError, ModelError, Problem, UsageError
 from espalier.vision.geometry import Geometry
 
 
@@ -123,6 +124,31 @@ class Comparison:
     others: Sequence[Figure] = ()  # B - A of the other figures
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a model said of one picture: its raw outputs (a batch of one), what they mean, and the picture's geometry."""
+
+    outputs: Mapping[str, NDArray[Any]]
+    prediction: Any
+    geometry: Geometry
+
+
+@dataclass(frozen=True)
+class ExplainTarget:
+    """The part of an answer that a map explains: a class, a box, a pixel's class.
+
+    `asked` is the word that asks for the same part of another answer, `words` says it to people. `scores` takes the raw
+    outputs and the predictions of B changed pictures and gives (B,) how strongly each still says it, 0 to 1.
+    `activation` takes raw outputs, numpy's or torch's alike, and gives (B,) what gradients are taken of: the score
+    before it is squashed, so that a sure answer has a gradient too.
+    """
+
+    asked: str
+    words: str
+    scores: Callable[[Mapping[str, NDArray[Any]], Sequence[Any]], NDArray[np.float64]]
+    activation: Callable[[Mapping[str, Any]], Any]
+
+
 class Task(Protocol):
     """A family of networks: how labels become samples and targets, and predictions become scores and pictures."""
 
@@ -156,6 +182,9 @@ class Task(Protocol):
 
     def mistakes(self, predictions: Sequence[Any], samples: Sequence[Sample], classes: Sequence[str]) -> list[Mistake]:
         """Pictures to look at."""
+
+    def explain_targets(self, answer: Answer, asked: Sequence[str], classes: Sequence[str]) -> list[ExplainTarget]:
+        """One for each word of `asked`; without words the answer's own. Raises UsageError for a word that fits none."""
 
     def draw(self, image_HWC: NDArray[Any], prediction: Any, classes: Sequence[str]) -> NDArray[np.uint8]:
         """The picture with the prediction drawn on it, RGB uint8."""
@@ -203,6 +232,22 @@ def find_decoder(room: ModuleType, name: str, version: int) -> Decoder:
         )
     decoder: Decoder = importlib.import_module(f"{room.__name__}.{name}_v{version}").DECODER
     return decoder
+
+
+def class_asked(word: str, classes: Sequence[str], *, others: str = "") -> int:
+    """The class that a word names: by its name, else by its id. Raises UsageError that names what fits.
+
+    `others` says what else the task takes for a word.
+    """
+    if word in classes:
+        return list(classes).index(word)
+    if word.isascii() and word.isdigit() and int(word) < len(classes):
+        return int(word)
+    close = difflib.get_close_matches(word, classes, n=3)
+    named = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
+    expected = f"a class by name or by id, 0 to {len(classes) - 1}: {named}" + (f"; {others}" if others else "")
+    fix = f"did you mean {' or '.join(repr(name) for name in close)}?" if close else ""
+    raise UsageError(Problem("explain.targets", f"'{word}' is nothing that could be explained", expected, fix))
 
 
 def best_for(kinds: Iterable[str]) -> str | None:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.tasks import base, intervals
-from espalier.tasks.base import Annotations, Comparison, Decoder, Mistake, Sample, Scores
-from espalier.tasks.classification import compare, decoders, draw, several, single
+from espalier.tasks.base import Annotations, Answer, Comparison, Decoder, ExplainTarget, Mistake, Sample, Scores
+from espalier.tasks.classification import compare, decoders, draw, explained, several, single
 from espalier.tasks.classification import prediction as said
 from espalier.tasks.classification.metrics import ClassificationMetrics
 from espalier.tasks.classification.mistakes import mistakes
@@ -70,6 +70,10 @@ class ClassificationTask:
     ) -> list[Mistake]:
         """'most confident': wrong answers, surest first; 'worst': the truth got the lowest score."""
         return mistakes(predictions, samples, classes)
+
+    def explain_targets(self, answer: Answer, asked: Sequence[str], classes: Sequence[str]) -> list[ExplainTarget]:
+        """The classes asked for; without words the class of the highest score."""
+        return explained.targets(answer, asked, classes)
 
     def draw(self, image_HWC: NDArray[Any], prediction: Classification, classes: Sequence[str]) -> NDArray[np.uint8]:
         """The picture, RGB uint8, with the answer below it."""

@@ -1,0 +1,90 @@
+"""One picture before a model, and the model's answers to changed versions of it, by the path that evaluation takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from espalier.runtime.predictor import PreparedBatch, Predictor
+from espalier.tasks.base import Answer, ExplainTarget
+
+BLUR_SHARE = 1 / 20
+"""Standard deviation of the blurred picture, over its longer side: coarse shades stay, what made the answer goes."""
+
+
+class View:
+    """A query placed in the network's input once; its pixels are then changed there and go on as ever.
+
+    `image_HWC` is the placed picture in its own depth. Only the part that shows the picture may be changed: padding is
+    left as evaluation has it. A query of several pictures is changed in its first.
+    """
+
+    def __init__(self, predictor: Predictor, query: Any) -> None:
+        self.predictor, self.query = predictor, query
+        self.part = predictor.prepare.inputs[0]
+        self.image_HWC, self.geometry = self.part.place(getattr(query, f"{self.part.source}_HWC"))
+        self.arrays = predictor.prepare(query).arrays
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Of the part that shows the picture."""
+        return self.geometry.valid_hw
+
+    @property
+    def shown_HWC(self) -> NDArray[Any]:
+        """The part that shows the picture."""
+        height, width = self.size_hw
+        return self.image_HWC[:height, :width]
+
+    def grey(self) -> NDArray[np.float32]:
+        """Nothing to see: the picture's mean colour (1, 1, C)."""
+        return np.asarray(self.shown_HWC.mean(axis=(0, 1), keepdims=True), np.float32)
+
+    def blurred(self) -> NDArray[np.float32]:
+        """Hardly anything to see: the picture out of focus (H, W, C)."""
+        sigma = BLUR_SHARE * max(self.size_hw)
+        return np.asarray(
+            ndimage.gaussian_filter(self.shown_HWC.astype(np.float32), (sigma, sigma, 0), mode="nearest"), np.float32
+        )
+
+    def kept(self, keep_HW: NDArray[Any], instead_HWC: NDArray[np.float32]) -> NDArray[Any]:
+        """The placed picture where `keep_HW` is 1, `instead_HWC` where it is 0, mixed between."""
+        shown_HWC = self.shown_HWC
+        mixed_HWC = instead_HWC + (shown_HWC - instead_HWC) * keep_HW[:, :, None].astype(np.float32)
+        changed_HWC = self.image_HWC.copy()
+        height, width = self.size_hw
+        changed_HWC[:height, :width] = np.rint(mixed_HWC).astype(changed_HWC.dtype)
+        return changed_HWC
+
+    def answer(self) -> Answer:
+        """What the model says of the picture as it is."""
+        outputs, predictions = next(self.answers([self.image_HWC]))
+        return Answer(outputs, predictions[0], self.geometry)
+
+    def answers(self, images: Iterable[NDArray[Any]]) -> Iterator[tuple[dict[str, NDArray[Any]], Sequence[Any]]]:
+        """(raw outputs, predictions) of each batch of changed pictures."""
+        rest = iter(images)
+        while chunk := list(islice(rest, self.predictor.batch_size)):
+            batch = self._batch(chunk)
+            outputs = self.predictor.backend.run(batch.inputs)
+            yield outputs, self.predictor.decoded(batch, outputs)
+
+    def scores(self, images: Iterable[NDArray[Any]], targets: Sequence[ExplainTarget]) -> Iterator[NDArray[np.float64]]:
+        """(targets, batch) how strongly the model says each target, batch by batch."""
+        for outputs, predictions in self.answers(images):
+            yield np.stack([target.scores(outputs, predictions) for target in targets])
+
+    def _batch(self, images: Sequence[NDArray[Any]]) -> PreparedBatch:
+        count = len(images)
+        inputs = {
+            name: np.stack([self.part.pixels(image) for image in images])
+            if name == self.part.name
+            else np.repeat(array[None], count, axis=0)
+            for name, array in self.arrays.items()
+        }
+        return PreparedBatch([self.query] * count, inputs, [self.geometry] * count)
