@@ -1,20 +1,18 @@
 """Image encoders by name: what they are, how to build them, and where their weights come from.
 
-Importing this room imports no torch; building and describing an encoder does.
+Importing this room imports no torch; building an encoder does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from espalier.backbones.facts import BackboneFacts
-from espalier.errors import MissingExtraError
+from espalier.backbones.family import Family, Out
+from espalier.errors import InputError, Problem
 
 if TYPE_CHECKING:
-    from espalier.backbones.model import Backbone
-
-Out = Literal["embedding", "features", "pyramid"]
+    from espalier.backbones.backbone import Backbone
 
 __all__ = ["BackboneFacts", "Out", "create", "describe", "names"]
 
@@ -22,27 +20,36 @@ __all__ = ["BackboneFacts", "Out", "create", "describe", "names"]
 def create(
     name: str, *, channels_in: int = 3, out: Out = "features", size_hw: tuple[int, int] | None = None
 ) -> Backbone:
-    """A fresh encoder. `out`: the pooled vector that the published classifier sees, the last map, or a map per stride.
+    """A fresh encoder. `out`: what the list that it gives holds, see `Backbone`.
 
-    `size_hw` matters to encoders that are built for one input size. Raises InputError for an unknown name.
+    `size_hw` matters to encoders that are built for one input size. Raises InputError for an unknown name, and for an
+    input smaller than the encoder takes.
     """
-    return _model("create")(name, channels_in=channels_in, out=out, size_hw=size_hw)  # type: ignore[no-any-return]
+    family, canonical = _find(name)
+    smallest = family.facts(canonical).smallest_px
+    if size_hw is not None and min(size_hw) < smallest:
+        what, expected = (
+            f"the input is {size_hw[0]} x {size_hw[1]} px",
+            f"{canonical} takes {smallest} px or more a side",
+        )
+        raise InputError(Problem("network.input.size_hw", what, expected))
+    return family.build(canonical, channels_in=channels_in, out=out, size_hw=size_hw)
 
 
 def describe(name: str) -> BackboneFacts:
     """The facts of an encoder, found without allocating it; `timm/NAME.TAG` gives the input of that tag's weights."""
-    return _model("describe")(name)  # type: ignore[no-any-return]
+    family, canonical = _find(name)
+    return family.facts(canonical)
 
 
 def names() -> list[str]:
     """Every encoder there is, ours first."""
-    return _model("names")()  # type: ignore[no-any-return]
+    from espalier.backbones.registry import families
+
+    return [name for family in families() for name in family.names()]
 
 
-def _model(attribute: str) -> Callable[..., Any]:
-    """What the torch part of the room calls so, imported when first needed; hence its types are Any here."""
-    try:
-        from espalier.backbones import model
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", "building a backbone") from error
-    return getattr(model, attribute)  # type: ignore[no-any-return]
+def _find(name: str) -> tuple[Family, str]:
+    from espalier.backbones.registry import find
+
+    return find(name)

@@ -10,18 +10,19 @@ class BackboneFacts:
     """The facts of one encoder. Levels go from fine to coarse; sizes are height first, in pixels."""
 
     name: str  # with the weights' tag when one was asked for
-    params: int  # of the encoder, without the published classifier
+    params: int  # of the encoder that gives the embedding, without the published classifier
     channels: tuple[int, ...]  # of the pyramid's levels
     strides: tuple[int, ...]
-    levels: tuple[int, ...]  # which of the encoder's stages these levels are
     feature_channels: int  # of the last map
     feature_stride: int
     embedding: int  # values of the pooled vector that the published classifier sees
-    tokens: bool  # the last map leaves the encoder as a sequence
-    fixed_size: bool  # another input size needs the encoder to be built for it
     size_hw: tuple[int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     resample: str
     fit: str
     crop_fraction: float
+    fixed_size: bool = False  # another input size needs the encoder to be built for it
+    smallest_px: int = 1  # the shortest side of an input that it takes
+    dense_channels: tuple[int, ...] = ()  # of the maps that published dense models see, () where it is the pyramid
+    dense_strides: tuple[int, ...] = ()

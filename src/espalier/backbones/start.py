@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from espalier import backbones
+from espalier.backbones import registry
 from espalier.backbones.facts import BackboneFacts
 from espalier.backbones.weights import cache
 from espalier.backbones.weights.cache import WeightFile
@@ -58,17 +59,17 @@ class Start:
         """
         if self.file is None:
             return "the encoder starts from random weights"
-        from espalier.backbones.model import Backbone
+        from espalier.backbones.backbone import Backbone
         from espalier.backbones.weights.foreign import read_safetensors
-        from espalier.backbones.weights.mapping import load_encoder, map_tensors
 
         encoder = getattr(model, "backbone", None)
         if not isinstance(encoder, Backbone):
             raise ModelError(f"{type(model).__name__} has no encoder that start weights could go into")
         cache.verify(self.file)
-        mapped = map_tensors(read_safetensors(self.file.path), self.facts.name)
-        load_encoder(encoder, mapped)
-        adopted = model.adopt_head(mapped.classifier) if isinstance(model, AdoptsHead) else []
+        family, name = registry.find(self.facts.name)
+        mapped = family.convert(read_safetensors(self.file.path), name)
+        encoder.adopt(mapped.encoder)
+        adopted = model.adopt_head(mapped.head) if isinstance(model, AdoptsHead) else []
         head = ", and its head, which has as many classes" if adopted else ""
         return f"{self.file.record.name}: {len(mapped.encoder)} tensors of the encoder, mapped by {mapped.how}{head}"
 

@@ -70,7 +70,7 @@ def test_an_encoder_of_fixed_size_is_built_for_another() -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("timm/resnet81", "close to it: resnet18"),
+        ("timm/resnet81", "close to it: timm/resnet18"),
         ("resnet18.nonsense", "it has: resnet18.a1_in1k"),
         ("", "there is no encoder of that name"),
         ("timm/../../etc/passwd", "there is no encoder of that name"),

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from espalier import storage
+from espalier.backbones.registry import find
 from espalier.backbones.weights import cache, fetch, records
 from espalier.backbones.weights.cache import WeightFile
 from espalier.backbones.weights.records import NOT_STATED, WeightRecord
@@ -59,11 +60,11 @@ def _keep(record: WeightRecord, file: Path, *, checked_by: str, say: Say, replac
         from safetensors.torch import save_file
 
         from espalier.backbones.weights.foreign import read_tensors
-        from espalier.backbones.weights.mapping import map_tensors
     except ModuleNotFoundError as error:
         raise MissingExtraError("train", "converting weights") from error
-    mapped = map_tensors(read_tensors(file), record.backbone)
-    tensors = {name: t.contiguous().clone() for name, t in {**mapped.encoder, **mapped.classifier}.items()}
+    family, encoder = find(record.backbone)
+    mapped = family.convert(read_tensors(file), encoder)
+    tensors = {name: t.contiguous().clone() for name, t in {**mapped.encoder, **mapped.head}.items()}
     kept = cache.put(
         record,
         file=file,
@@ -89,13 +90,9 @@ def _backbone_of(name: str) -> str | None:
     if rung is not None:
         return rung.backbone
     try:
-        from espalier.backbones.model import timm_name
-
-        return f"timm/{timm_name(name).partition('.')[0]}"
+        return find(name)[1].partition(".")[0]
     except InputError:
         return None
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", "converting weights") from error
 
 
 def published(name: str) -> WeightRecord | None:

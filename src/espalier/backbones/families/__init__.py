@@ -1,0 +1,1 @@
+"""The families of encoders, a folder each."""

@@ -1,0 +1,102 @@
+"""A family of encoders: what the house may ask of it. Importing this module imports no torch."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from espalier.backbones.converted import ConvertedTensors
+from espalier.backbones.facts import BackboneFacts
+from espalier.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from espalier.backbones.backbone import Backbone
+
+Out = Literal["embedding", "features", "pyramid", "dense"]
+
+
+class Family(Protocol):
+    """A family of encoders."""
+
+    name: str
+
+    def names(self) -> Sequence[str]:
+        """The encoders, as `network.backbone.name` takes them."""
+
+    def canonical(self, name: str) -> str | None:
+        """The encoder's own name for what the user wrote (a tag stays on it), None when it is none of this family."""
+
+    def facts(self, name: str) -> BackboneFacts:
+        """The facts of an encoder by its canonical name."""
+
+    def build(self, name: str, *, channels_in: int, out: Out, size_hw: tuple[int, int] | None) -> Backbone:
+        """A fresh encoder."""
+
+    def convert(self, tensors: Mapping[str, Tensor], name: str) -> ConvertedTensors:
+        """A published file's tensors under the names of the encoder `name` built for its embedding.
+
+        Raises ModelError, with the first differences, when they are of another family or size.
+        """
+
+
+@dataclass(frozen=True)
+class HouseFamily:
+    """A family whose architecture the house wrote itself. `builder` and `official_name` are 'module:function'.
+
+    builder(facts, *, channels_in, out, size_hw) -> Backbone; official_name(name) -> the published name of one of our
+    tensors. `derived`: endings of published names whose tensors the encoder computes itself.
+    """
+
+    name: str
+    encoders: Mapping[str, BackboneFacts]
+    builder: str
+    official_name: str
+    summary: str
+    source: str  # the paper
+    licence: str  # of this code
+    derived: tuple[str, ...] = ()
+
+    def names(self) -> Sequence[str]:
+        """The encoders."""
+        return list(self.encoders)
+
+    def canonical(self, name: str) -> str | None:
+        """The name itself, when the family has it."""
+        return name if name in self.encoders else None
+
+    def facts(self, name: str) -> BackboneFacts:
+        """The stated facts."""
+        return self.encoders[name]
+
+    def build(self, name: str, *, channels_in: int, out: Out, size_hw: tuple[int, int] | None) -> Backbone:
+        """A fresh encoder."""
+        built: Backbone = _load(self.builder, "building a backbone")(
+            self.facts(name), channels_in=channels_in, out=out, size_hw=size_hw
+        )
+        return built
+
+    def convert(self, tensors: Mapping[str, Tensor], name: str) -> ConvertedTensors:
+        """Tensors under official or our own names. Raises ModelError that names the encoder that they fit."""
+        converted: ConvertedTensors = _load("espalier.backbones.official:convert", "converting weights")(
+            tensors, self, name
+        )
+        return converted
+
+
+def close_to(name: str, names: Sequence[str]) -> list[str]:
+    """The three names most like this one."""
+    return difflib.get_close_matches(name, names, n=3)
+
+
+def _load(path: str, purpose: str) -> Any:
+    """The function that 'module:function' names. Raises MissingExtraError where PyTorch is not installed."""
+    module, _, function = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module), function)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("train", purpose) from error
