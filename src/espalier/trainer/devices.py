@@ -83,6 +83,16 @@ def make_fabric(train: TrainSpec) -> Fabric:
     return fabric
 
 
+def leave_group() -> None:
+    """End this process's part in the group that Fabric joined, if it joined one.
+
+    The group's threads must not outlive the interpreter: it then aborts now and then ("terminate called without an
+    active exception"), and a training that went well ends as failed.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def _strategy(train: TrainSpec, world: int) -> Any:
     """Fabric's strategy. Raises SpecError for what sharded weights can't do."""
     if world == 1 or train.strategy == "single":

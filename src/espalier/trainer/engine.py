@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +19,7 @@ from espalier.spec.sections import TrainSpec
 from espalier.trainer import state as packing
 from espalier.trainer.batch_size import doubled, halve_until_fits, split, worst_of
 from espalier.trainer.checkpoint import TrainerState, load_weights
-from espalier.trainer.devices import free_cached_memory, is_out_of_memory, make_fabric
+from espalier.trainer.devices import free_cached_memory, is_out_of_memory, leave_group, make_fabric
 from espalier.trainer.optimisers import freeze, make_optimiser, set_rate
 from espalier.trainer.sharding import all_finite, whole
 
@@ -45,6 +46,14 @@ class Engine:
         fused = self.device.type in ("cpu", "cuda") and self.train.precision != "fp16" and not self._sharded
         self.optimiser = make_optimiser(self.model, self.train, fused=fused)
         self._wrapped_optimiser = self.fabric.setup_optimizers(self.optimiser)
+
+    def close(self) -> None:
+        """Leave the other processes. What holds on to the group goes first: its threads end only with its last holder."""
+        if self.fabric.world_size == 1:
+            return
+        del self.module, self.optimiser, self._wrapped_optimiser
+        gc.collect()
+        leave_group()
 
     @property
     def first_rank(self) -> bool:

@@ -117,6 +117,7 @@ class Loop:
                     self._close_epoch()
             finally:
                 self.board.close()
+                self.engine.close()
         return self._result()
 
     # ---- an epoch ------------------------------------------------------------------------------------------------
