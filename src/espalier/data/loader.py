@@ -62,7 +62,7 @@ class TrainingLoader:
         self._rank, self._world = rank, world
         self._workers = workers if sys.executable else 0
         self._sampling, self._pin = sampling, pin_memory
-        self._pool: WorkerPool | None = None
+        self._pool: WorkerPool[Plan, Arrays] | None = None
 
     @property
     def batches_per_epoch(self) -> int:
@@ -81,7 +81,7 @@ class TrainingLoader:
             yield from (self._tensors(self._maker(plan)) for plan in plans)
             return
         if self._pool is None:
-            self._pool = WorkerPool(self._maker, self._workers)
+            self._pool = WorkerPool(self._maker, self._workers, fix="lower train.workers or train.batch_size")
         finished = False
         try:
             for arrays in self._pool.run(plans):

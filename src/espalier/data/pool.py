@@ -1,4 +1,4 @@
-"""Worker processes that make batches.
+"""Worker processes that make batches, or whatever else a maker makes of plans.
 
 They are plain child processes that talk over their own pipes: no fork of this process, no shared memory, no
 semaphores, no import of the user's `__main__`, and no PyTorch in them. A child that loses its parent ends by itself.
@@ -15,15 +15,17 @@ import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import IO, Any, cast
+from typing import IO, Any, Generic, TypeVar, cast
 
 import numpy as np
 
 from espalier import errors
-from espalier.data.batches import Arrays, BatchMaker, Plan
 from espalier.errors import EspalierError, Problem, WorkError
+
+P = TypeVar("P")
+R = TypeVar("R")
 
 AHEAD = 2
 """Batches that each worker has in hand."""
@@ -43,15 +45,19 @@ class Failure:
         return cast(EspalierError, found(*self.problems)) if plain else WorkError(*self.problems)
 
 
-class WorkerPool:
-    """`workers` processes; `run` gives batches in the order of their plans, whichever worker is quicker."""
+class WorkerPool(Generic[P, R]):
+    """`workers` processes; `run` gives what `maker` makes in the order of the plans, whichever worker is quicker.
 
-    def __init__(self, maker: BatchMaker, workers: int) -> None:
-        self._workers = [_Worker(maker) for _ in range(workers)]
+    `maker` travels to the processes by pickle, plans and what is made of them too. `fix` is what to do when a process
+    runs out of memory.
+    """
 
-    def run(self, plans: Iterable[Plan]) -> Iterator[Arrays]:
-        """The batch of each plan. Raises the error that a worker met, or WorkError when one died."""
-        waiting: deque[_Worker] = deque()
+    def __init__(self, maker: Callable[[P], R], workers: int, *, fix: str) -> None:
+        self._workers: list[_Worker[P, R]] = [_Worker(maker, fix) for _ in range(workers)]
+
+    def run(self, plans: Iterable[P]) -> Iterator[R]:
+        """What is made of each plan. Raises the error that a worker met, or WorkError when one died."""
+        waiting: deque[_Worker[P, R]] = deque()
         for turn, plan in enumerate(plans):
             if len(waiting) == AHEAD * len(self._workers):
                 yield waiting.popleft().result()
@@ -67,31 +73,32 @@ class WorkerPool:
             worker.close()
 
 
-class _Worker:
+class _Worker(Generic[P, R]):
     """One child process and the thread that empties its pipe."""
 
-    def __init__(self, maker: BatchMaker) -> None:
+    def __init__(self, maker: Callable[[P], R], fix: str) -> None:
+        self._fix = fix
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         command = [sys.executable, "-m", "espalier.data.worker"]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, bufsize=0
         )
-        self._results: queue.SimpleQueue[Arrays | Failure | None] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[R | Failure | None] = queue.SimpleQueue()
         self.send(maker)
         # the thread holds no reference to self, so that a pool that is forgotten ends its children
         self._end = weakref.finalize(self, _end, self._process)
         pipe = cast(IO[bytes], self._process.stdout)
         threading.Thread(target=_listen, args=(pipe, self._results), daemon=True).start()
 
-    def send(self, value: BatchMaker | Plan) -> None:
+    def send(self, value: Callable[[P], R] | P) -> None:
         """Hands the child its next piece of work. Raises WorkError when it is gone."""
         try:
             send(cast(IO[bytes], self._process.stdin), value)
         except OSError as error:
             raise self._died() from error
 
-    def result(self) -> Arrays:
-        """The next batch."""
+    def result(self) -> R:
+        """The next thing made."""
         found = self._results.get()
         if isinstance(found, Failure):
             raise found.raised()
@@ -105,7 +112,7 @@ class _Worker:
 
     def _died(self) -> WorkError:
         code = self._process.wait()
-        hint = "out of memory? lower train.workers or train.batch_size" if code == -9 else "its message is above"
+        hint = f"out of memory? {self._fix}" if code == -9 else "its message is above"
         return WorkError(Problem("", f"a process that reads pictures ended with code {code}", fix=hint))
 
 

@@ -1,4 +1,4 @@
-"""The other end of pool.py: a process that reads plans from its input and writes batches to its output."""
+"""The other end of pool.py: a process that reads plans from its input and writes what is made of them to its output."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import contextlib
 import os
 import signal
 import sys
-from typing import IO
+from collections.abc import Callable
+from typing import IO, Any
 
-from espalier.data.batches import BatchMaker
 from espalier.data.pool import Failure, receive, send
 from espalier.errors import EspalierError
 
@@ -35,7 +35,7 @@ def _one_thread() -> None:
 
 
 def _serve(source: IO[bytes], sink: IO[bytes]) -> None:
-    maker: BatchMaker = receive(source)
+    maker: Callable[[Any], Any] = receive(source)
     while True:
         plan = receive(source)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from espalier.runtime.backend import Backend
 from espalier.tasks.base import Decoder
 from espalier.vision.geometry import Geometry
-from espalier.vision.prepare import Prepare, Prepared
+from espalier.vision.prepare import Placed, Prepare, Prepared
 
 T = TypeVar("T")
 
@@ -65,6 +65,11 @@ class Predictor:
                 batch.queries, self.decode(outputs, batch.geometries, self.classes, self.params), strict=True
             )
 
+    def stream_placed(self, placed: Iterable[Placed]) -> Iterator[Any]:
+        """The predictions of queries that were placed already, wherever that was and whatever was done to them then."""
+        for batch in ahead(prepared_batches(self.prepare.finished, placed, self.batch_size)):
+            yield from self.decoded(batch, self.backend.run(batch.inputs))
+
     def raw(self, queries: Iterable[Any]) -> Iterator[tuple[PreparedBatch, dict[str, NDArray[Any]]]]:
         """Each batch with its raw outputs, for parity and for whoever decodes otherwise."""
         for batch in self.batches(queries):
@@ -79,7 +84,9 @@ class Predictor:
         return ahead(prepared_batches(self.prepare, queries, self.batch_size))
 
 
-def prepared_batches(prepare: Prepare, queries: Iterable[Any], batch_size: int) -> Iterator[PreparedBatch]:
+def prepared_batches(
+    prepare: Callable[[Any], Prepared], queries: Iterable[Any], batch_size: int
+) -> Iterator[PreparedBatch]:
     """Batches of at most `batch_size`; a batch ends early where the next picture comes out at another size."""
     rest = iter(queries)
     while chunk := list(islice(rest, batch_size)):

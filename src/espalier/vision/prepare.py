@@ -28,7 +28,7 @@ from espalier.vision.resize import Resample, resize
 from espalier.vision.steps import ORDER, STEPS, CentreCrop, Normalise, Pad, Resize, Step, check_word, px
 
 __all__ = [
-    "BoxesInput", "CentreCrop", "Normalise", "Pad", "Prepare", "PrepareInput", "Prepared", "Resize", "Step",
+    "BoxesInput", "CentreCrop", "Normalise", "Pad", "Placed", "Prepare", "PrepareInput", "Prepared", "Resize", "Step",
     "standard_prepare",
 ]  # fmt: skip
 VERSION = 1
@@ -149,6 +149,17 @@ class BoxesInput:
 
 
 @dataclass(frozen=True)
+class Placed:
+    """A query between the geometric and the value steps: its pictures in the network's pixels (uint8 or uint16) by
+    input, the maps to their source, and the arrays of its boxes. What may be done to any query's pictures alike, with
+    everything that lies on them staying where it is, is done here."""
+
+    images: dict[str, NDArray[Any]]
+    geometries: dict[str, Geometry]
+    boxes: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Prepared:
     """A network's inputs without a batch axis. `geometry` is the first picture's, `geometries` those of all by name."""
 
@@ -199,15 +210,24 @@ class Prepare:
 
     def __call__(self, query: Any) -> Prepared:
         """The query's arrays. Raises ImageError for a picture that does not suit the network."""
-        arrays: dict[str, NDArray[np.float32]] = {}
+        return self.finished(self.placed(query))
+
+    def placed(self, query: Any) -> Placed:
+        """The geometric steps of all its pictures. Raises ImageError for one that does not suit the network."""
+        images: dict[str, NDArray[Any]] = {}
         geometries: dict[str, Geometry] = {}
         for part in self.inputs:
-            placed_HWC, geometries[part.name] = part.place(getattr(query, f"{part.source}_HWC"))
-            arrays[part.name] = part.pixels(placed_HWC)
-        for boxes in self.boxes:
-            box_N4 = geometries[boxes.frame].boxes_to_input(getattr(query, boxes.source))
-            arrays[boxes.name] = box_N4.astype(np.float32)
-        return Prepared(arrays, geometries[self.inputs[0].name], geometries)
+            images[part.name], geometries[part.name] = part.place(getattr(query, f"{part.source}_HWC"))
+        boxes = {
+            part.name: geometries[part.frame].boxes_to_input(getattr(query, part.source)).astype(np.float32)
+            for part in self.boxes
+        }
+        return Placed(images, geometries, boxes)
+
+    def finished(self, placed: Placed) -> Prepared:
+        """The value steps after `placed`."""
+        arrays = {part.name: part.pixels(placed.images[part.name]) for part in self.inputs} | placed.boxes
+        return Prepared(arrays, placed.geometries[self.inputs[0].name], placed.geometries)
 
     def to_json(self) -> dict[str, Any]:
         """JSON data that `from_json` reads back to an equal Prepare."""

@@ -1,0 +1,88 @@
+"""Each picture under each corruption, made by worker processes; torch-free."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from espalier.data.pool import WorkerPool
+from espalier.data.samples import Samples
+from espalier.tasks.base import Sample
+from espalier.vision.corruptions import Corruption
+from espalier.vision.corruptions.queries import corrupt_placed, corrupt_query
+from espalier.vision.prepare import Placed, Prepare
+
+At = Literal["input", "source"]
+"""In whose pixels: the network's, or the picture's own before it is resized."""
+
+MOST_BYTES = 32 * 2**20  # of pictures that a worker makes before it hands them over
+
+
+@dataclass(frozen=True)
+class CorruptedPlan:
+    """A picture by its row, and what is done to it."""
+
+    row: int
+    corruptions: tuple[Corruption, ...]
+
+
+@dataclass(frozen=True)
+class CorruptedPicture:
+    """The query under each corruption of its plan, and its truth without the picture."""
+
+    plan: CorruptedPlan
+    placed: tuple[Placed, ...]
+    sample: Sample
+
+
+@dataclass(frozen=True)
+class CorruptedMaker:
+    """Plan → CorruptedPicture. What is drawn depends on (seed, picture's name, corruption, severity) alone."""
+
+    samples: Samples
+    prepare: Prepare
+    seed: int
+    at: At
+
+    def __call__(self, plan: CorruptedPlan) -> CorruptedPicture:
+        """Raises ImageError or DataError for a picture or label that can't be used."""
+        sample = self.samples[plan.row]
+        placed = tuple(self._under(sample, plan.corruptions))
+        return CorruptedPicture(plan, placed, replace(sample, query=None))
+
+    def _under(self, sample: Sample, corruptions: Sequence[Corruption]) -> Iterator[Placed]:
+        if self.at == "source":
+            for one in corruptions:
+                query = corrupt_query(sample.query, self.prepare, one, seed=self.seed, key=sample.name)
+                yield self.prepare.placed(query)
+            return
+        clean = self.prepare.placed(sample.query)
+        for one in corruptions:
+            yield corrupt_placed(clean, self.prepare, one, seed=self.seed, key=sample.name)
+
+
+def corrupted(maker: CorruptedMaker, corruptions: Sequence[Corruption], *, workers: int) -> Iterator[CorruptedPicture]:
+    """Every picture under every corruption, in the order of both; the same for any number of workers (0: none).
+
+    Raises what the maker raises, and WorkError when a worker died.
+    """
+    plans = _plans(maker, corruptions)
+    if not workers or not sys.executable:
+        yield from map(maker, plans)
+        return
+    pool: WorkerPool[CorruptedPlan, CorruptedPicture]
+    with closing(WorkerPool(maker, workers, fix="lower evaluate.corruptions.workers")) as pool:
+        yield from pool.run(plans)
+
+
+def _plans(maker: CorruptedMaker, corruptions: Sequence[Corruption]) -> Iterator[CorruptedPlan]:
+    """A plan a picture, or several where a picture under all corruptions is too large to hand over at once."""
+    first = maker.samples[0].query
+    size = sum(image.nbytes for image in maker.prepare.placed(first).images.values()) if len(maker.samples) else 1
+    step = max(1, MOST_BYTES // max(1, size))
+    for row in range(len(maker.samples)):
+        for start in range(0, len(corruptions), step):
+            yield CorruptedPlan(row, tuple(corruptions[start : start + step]))
