@@ -18,6 +18,7 @@ _LAZY = {
     "evaluate": "espalier.actions.api",
     "compare": "espalier.actions.api",
     "predict": "espalier.actions.api",
+    "explain": "espalier.actions.api",
     "export": "espalier.actions.api",
     "verify": "espalier.actions.api",
     "report": "espalier.actions.api",
@@ -29,6 +30,7 @@ __all__ = ["__version__", *_LAZY]
 if TYPE_CHECKING:
     from espalier.actions.api import compare as compare
     from espalier.actions.api import evaluate as evaluate
+    from espalier.actions.api import explain as explain
     from espalier.actions.api import export as export
     from espalier.actions.api import fit as fit
     from espalier.actions.api import predict as predict

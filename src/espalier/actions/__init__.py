@@ -10,13 +10,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Positional:
-    """An argument by position and the spec field that it fills; `many` takes one or more, `optional` none or one."""
+    """An argument by position and the spec field that it fills; `many` takes one or more, `optional` none or one.
+
+    `takes` is 'module:function', fn(word) -> bool: after its first word, the argument has only those that this knows
+    as its own, and the next argument has the rest.
+    """
 
     name: str
     field: str
     help: str
     many: bool = False
     optional: bool = False
+    takes: str = ""
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,8 @@ class Action:
 
     `from_spec`: its first argument is a spec file, and a network is needed. `extra`: what must be installed.
     `trains`: it builds a network, so the flags of the network's fields are its too.
-    `writes_run` is False where the verb writes no run folder unless `--out` is given.
+    `writes_run` is False where the verb writes no run folder unless `--out` is given; `asks` are fields that make it
+    but answer a question, whose result is printed whole and which writes none either.
     """
 
     name: str
@@ -36,6 +42,7 @@ class Action:
     from_spec: bool = False
     extra: str | None = None
     writes_run: bool = True
+    asks: tuple[str, ...] = ()
     resumable: bool = False
     trains: bool = False
 
@@ -86,6 +93,23 @@ ACTIONS: tuple[Action, ...] = (
             Positional("MODEL", "predict.model", "a run, a checkpoint folder, a bundle folder or zip"),
             Positional("IMAGES", "predict.images", "files, folders, globs or URLs", many=True),
         ),
+    ),
+    Action(
+        "explain",
+        "Show what in a picture made the answer, and how far to trust that",
+        "espalier.actions.explain:explain",
+        "explain",
+        (
+            Positional(
+                "MODEL",
+                "explain.models",
+                "a run, a checkpoint folder, a bundle folder or zip; several are shown side by side",
+                many=True,
+                takes="espalier.actions.models:is_model",
+            ),
+            Positional("IMAGES", "explain.images", "files, folders, globs or URLs", many=True, optional=True),
+        ),
+        asks=("explain.layers",),
     ),
     Action(
         "export",

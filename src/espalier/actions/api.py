@@ -15,6 +15,7 @@ from espalier.errors import InputError, InterruptedByUser, MissingExtraError, Us
 from espalier.networks.registry import entry
 from espalier.runs.run import Run
 from espalier.spec.dump import to_yaml
+from espalier.spec.effects import value_at
 from espalier.spec.load import load_spec
 from espalier.spec.sections import Spec
 
@@ -116,6 +117,19 @@ def predict(
     return _call("predict", values, out=out, overrides=overrides, progress=progress)
 
 
+def explain(
+    *models: PathLike,
+    images: PathLike | Sequence[PathLike] = (),
+    out: PathLike | None = None,
+    overrides: Overrides | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """What in each picture made the answer, and how far to trust that. Several models are shown side by side."""
+    many = (images,) if isinstance(images, (str, os.PathLike)) else tuple(images)
+    values = {"explain.models": models} | ({"explain.images": many} if many else {})
+    return _call("explain", values, out=out, overrides=overrides, progress=progress)
+
+
 def export(
     model: PathLike, *, out: PathLike | None = None, overrides: Overrides | None = None, progress: bool = True
 ) -> dict[str, Any]:
@@ -193,7 +207,7 @@ def _run(action: Action, spec: Spec, out: Path | None, *, resume: bool) -> Itera
     folder_was_there = out is not None and out.exists()
     if os.environ.get("RANK", "0") != "0":
         run = _run_beside(action, out if resume else None)
-    elif action.writes_run or out is not None:
+    elif out is not None or (action.writes_run and not any(value_at(spec, field) for field in action.asks)):
         run = Run.create(name, out=out, action=action.name, resume=resume)
     else:
         run = Run.nowhere(action.name)

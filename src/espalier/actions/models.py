@@ -180,6 +180,14 @@ def open_model(path: str | Path, *, device: str = "auto", backend: BackendName =
     return CheckpointModel(Path(found), device)
 
 
+def is_model(path: str | Path) -> bool:
+    """Is it called a MODEL: a folder or zip that holds run.json, checkpoint.json or bundle.json?"""
+    try:
+        return any(_has(str(path), name) for name in (MANIFEST, CHECKPOINT, RUN))
+    except InputError:
+        return False
+
+
 def resolved_spec(info: ModelInfo) -> Spec:
     """The spec that a checkpoint records; raises SpecError if this version can't read it."""
     return load_spec(info.spec, lookup=lookup)

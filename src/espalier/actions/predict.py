@@ -83,7 +83,7 @@ def _answers(
     for query, prediction in model.predictor(batch_size=asked.batch_size).pairs(reader.queries(sources)):
         picture = ""
         if folder is not None:
-            picture = f"pictures/{len(answers):05d}-{_file_name(query.name)}.jpg"
+            picture = f"pictures/{len(answers):05d}-{file_name(query.name)}.jpg"
             _draw(model, query, prediction, run.path / picture)
         said = model.task.to_json(prediction, model.classes)
         row = model.task.row(prediction, model.classes)
@@ -107,7 +107,8 @@ def _draw(model: OpenModel, query: ImageQuery, prediction: Any, path: Path) -> N
     storage.write_atomic(path, buffer.getvalue())
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
+    """The last part of a picture's name without its ending, in letters that any file may have."""
     last = re.split(r"[/\\]", name.split("::")[0].split("?")[0].rstrip("/\\"))[-1]
     return _UNSAFE.sub("_", last.rpartition(".")[0] or last)[:80] or "picture"
 

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from espalier.errors import EspalierError, InterruptedByUser, Problem
@@ -61,11 +61,16 @@ def answer_json(value: Any) -> int:
     return answer(json.dumps(_finite(value), indent=2, ensure_ascii=False, default=str))
 
 
-def result_lines(result: Mapping[str, Any]) -> list[str]:
-    """`name: value` for what of a result fits on a line; the rest is in the run and in --json."""
+def result_lines(result: Mapping[str, Any], *, whole: Collection[str] = ()) -> list[str]:
+    """`name: value` for what of a result fits on a line; the rest is in the run and in --json.
+
+    The lists named in `whole` are what was asked for: an item a line.
+    """
     lines: list[str] = []
     for name, value in result.items():
-        if isinstance(value, Mapping) and "value" in value:
+        if name in whole and isinstance(value, (list, tuple)):
+            lines += [f"{name}:", *(f"  {item}" for item in value)]
+        elif isinstance(value, Mapping) and "value" in value:
             lines.append(f"{name}: {_figure(value)}")
         elif isinstance(value, Mapping):
             lines += [f"{name}.{line}" for line in result_lines(value)] if len(value) <= 12 else []

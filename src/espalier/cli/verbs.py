@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+import importlib
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -38,7 +39,10 @@ def run(name: str, given: list[str]) -> int:
         resume=getattr(arguments, "resume", None),
         watch=(lambda run: nullcontext()) if arguments.quiet else api.on_stream,
     )
-    return messages.answer_json(result) if arguments.json else messages.answer("\n".join(messages.result_lines(result)))
+    if arguments.json:
+        return messages.answer_json(result)
+    asked = {field.rpartition(".")[2] for field in action.asks}
+    return messages.answer("\n".join(messages.result_lines(result, whole=asked)))
 
 
 def parser(action: Action) -> Parser:
@@ -141,11 +145,23 @@ def _assigned(
             if not positional.optional and not _sets(overrides, positional.field):
                 raise _lacks(action, positional)
             continue
-        values[positional.field] = left if positional.many else left.pop(0)
-        left = [] if positional.many else left
+        if positional.many:
+            values[positional.field], left = _taken(positional, left)
+        else:
+            values[positional.field] = left.pop(0)
     if left:
         raise UsageError(Problem("", f"unexpected argument '{left[0]}'", fix=_instead(action, left[0])))
     return spec, values
+
+
+def _taken(positional: Positional, words: list[str]) -> tuple[list[str], list[str]]:
+    """(the words of an argument that takes many, the rest)."""
+    if not positional.takes:
+        return words, []
+    module, _, function = positional.takes.partition(":")
+    is_own: Callable[[str], bool] = getattr(importlib.import_module(module), function)
+    own = {place for place, word in enumerate(words) if place == 0 or is_own(word)}
+    return [words[i] for i in sorted(own)], [word for i, word in enumerate(words) if i not in own]
 
 
 def _instead(action: Action, word: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from espalier.errors import Problem, UsageError
+from espalier.layers.model import TrainableModel
 
 MOST_PREFIX_TOKENS = 8
 
@@ -34,7 +35,8 @@ class Layout:
             return tensor
         if self.kind == "channels last":
             return tensor.permute(0, 3, 1, 2)
-        return tensor[:, self.prefix :].transpose(1, 2).unflatten(2, self.grid_hw)
+        placed_BCN = tensor[:, self.prefix :].transpose(1, 2)
+        return placed_BCN.reshape(*placed_BCN.shape[:2], *self.grid_hw)
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ def _tensor(output: Any) -> Tensor | None:
 
 def in_encoder(model: nn.Module, found: Sequence[Layer]) -> list[Layer]:
     """The layers that give maps, of the encoder as the model itself names it; of the whole where it names none."""
-    groups = getattr(model, "parameter_groups", dict)()
+    groups: Mapping[str, Sequence[str]] = model.parameter_groups() if isinstance(model, TrainableModel) else {}
     prefixes = tuple(groups.get("backbone", ()))
     maps = [layer for layer in found if layer.layout is not None]
     return [layer for layer in maps if f"{layer.name}.".startswith(prefixes)] or maps

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from espalier.runtime.predictor import PreparedBatch, Predictor
+from espalier.runtime.predictor import Predictor, PreparedBatch
 from espalier.tasks.base import Answer, ExplainTarget
 
 BLUR_SHARE = 1 / 20

@@ -206,6 +206,24 @@ class TrainSpec(Model):
     tensorboard: bool = knob(True, "Also write TensorBoard files when TensorBoard is installed")
 
 
+class CorruptionsSpec(Model):
+    """Also score the model on corrupted pictures: the 15 + 4 corruptions of ImageNet-C."""
+
+    enabled: bool = knob(False, "Also score on corrupted pictures", flag="--corruptions")
+    which: tuple[str, ...] = knob(
+        ("all",), "By name, or all | common (15) | extra (4) | noise | blur | weather | digital; means are of the common"
+    )
+    severities: tuple[int, ...] = knob((1, 2, 3, 4, 5), "How strong", ge=1, le=5)
+    at: Literal["input", "source"] = knob(
+        "input", "In whose pixels: the network's, as ImageNet-C, or the picture's own before it is resized"
+    )
+    baseline: str | None = knob(
+        None, "A run of evaluate --corruptions on the same pictures, whose errors these are related to (mCE)"
+    )
+    workers: int | Auto = knob("auto", "Processes that corrupt pictures; 0 is this one alone", ge=0, le=256)
+    pictures: int = knob(1, "Pictures shown under every corruption", ge=0, le=12)
+
+
 class EvaluateSpec(Model):
     """Score a model on labelled pictures."""
 
@@ -218,6 +236,7 @@ class EvaluateSpec(Model):
     batch_size: int = knob(8, "Pictures in a batch", ge=1, le=4096)
     bootstrap: int = knob(1000, "Resamples of the pictures for the 95 % interval; 0 gives none", ge=0, le=1_000_000)
     pictures: int = knob(12, "Pictures shown of each kind of mistake", ge=0, le=1000)
+    corruptions: CorruptionsSpec = knob(None, "Corrupted pictures", factory=CorruptionsSpec)
 
 
 class CompareSpec(Model):
@@ -241,6 +260,41 @@ class PredictSpec(Model):
     device: Device = knob("auto", "Where the graph runs")
     batch_size: int = knob(8, "Pictures in a batch", ge=1, le=4096)
     formats: tuple[Literal["json", "csv", "pictures"], ...] = knob(("json", "csv"), "What to write", flag="--formats")
+    allow_urls: bool = knob(False, "May pictures be fetched from http(s)?", flag="--allow-urls")
+    recursive: bool = knob(True, "Look into folders inside folders")
+
+
+class ExplainSpec(Model):
+    """Show what in a picture made the answer, and how far each map can be trusted."""
+
+    models: tuple[str, ...] = knob((), "MODELs: runs, checkpoint folders, bundles; the maps of several side by side")
+    images: tuple[str, ...] = knob(
+        (), "Pictures: files, folders, globs, URLs; without any, some that the first model was not trained on"
+    )
+    pictures: int = knob(8, "Pictures taken when none are named, up to half of them mistakes", ge=1, le=1000)
+    targets: tuple[str, ...] = knob(
+        (), "What to explain, in the task's words: classes by name or id; empty is the answer itself", flag="--targets"
+    )
+    maps: tuple[Literal["gradcam", "rise", "rollout", "features"], ...] = knob(
+        (), "Kinds of maps; empty is all that suit the model (a bundle: rise)", flag="--maps"
+    )
+    layer: str | None = knob(
+        None, "Inner layer that gradcam and features look at; without it the encoder's last map", flag="--layer"
+    )
+    layers: bool = knob(False, "Only list the model's layers that a map can be made of", flag="--layers")
+    corruption: str | None = knob(
+        None, "Also explain each picture corrupted: a corruption and its severity, such as noise:3", flag="--corruption"
+    )
+    backend: str = knob("auto", "What runs the graph: auto | onnxruntime | torch")
+    device: Device = knob("auto", "Where the graph runs")
+    batch_size: int = knob(16, "Changed pictures in a batch", ge=1, le=4096)
+    masks: int = knob(800, "Random masks that rise hides a picture with; more give a smoother map", ge=2, le=100_000)
+    cells: int = knob(7, "Cells along each side of a random mask, and of a random map", ge=2, le=64)
+    steps: int = knob(32, "Equal shares of the pixels that the deletion and insertion scores go by", ge=2, le=1000)
+    random_maps: int = knob(4, "Random maps of each picture that its maps are compared with", ge=1, le=100)
+    formats: tuple[Literal["pictures", "arrays"], ...] = knob(
+        ("pictures", "arrays"), "What to write beside explanations.json and the page", flag="--formats"
+    )
     allow_urls: bool = knob(False, "May pictures be fetched from http(s)?", flag="--allow-urls")
     recursive: bool = knob(True, "Look into folders inside folders")
 
@@ -309,6 +363,7 @@ class Spec(Model):
     evaluate: EvaluateSpec = knob(None, "Scores", factory=EvaluateSpec)
     compare: CompareSpec = knob(None, "Comparison", factory=CompareSpec)
     predict: PredictSpec = knob(None, "Predictions", factory=PredictSpec)
+    explain: ExplainSpec = knob(None, "Explanations", factory=ExplainSpec)
     export: ExportSpec = knob(None, "The bundle", factory=ExportSpec)
     verify: VerifySpec = knob(None, "The proof", factory=VerifySpec)
     report: ReportSpec = knob(None, "The page", factory=ReportSpec)

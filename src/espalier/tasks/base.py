@@ -126,7 +126,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model said of one picture: its raw outputs (a batch of one), what they mean, and the picture's geometry."""
+    """What a model said of one picture: raw outputs (a batch of one), what they mean, and the picture's geometry."""
 
     outputs: Mapping[str, NDArray[Any]]
     prediction: Any

@@ -1,0 +1,232 @@
+"""`explain`: what in a picture made the answer, and how far each map can be trusted; over tasks, never over a name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, get_args
+
+from espalier import storage
+from espalier.actions import explain_blocks, explained
+from espalier.actions.explain_pictures import Chosen, chosen
+from espalier.actions.explained import Measured, Panel, Side, Sight
+from espalier.actions.models import BackendName, OpenModel, open_model
+from espalier.errors import ImageError, ModelError, Problem, UsageError
+from espalier.explainer.faith import faith
+from espalier.explainer.kinds import FITS_ALL, KINDS, Options, make
+from espalier.explainer.rise import random_map
+from espalier.explainer.view import View
+from espalier.runs.report import write_report
+from espalier.runs.run import Run
+from espalier.spec.sections import ExplainSpec, Spec
+from espalier.tasks.base import ExplainTarget, ImageQuery
+from espalier.vision.corruptions import Corruption, corrupt, parse
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from espalier.explainer.layers import Layer
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A model by its letter, what of it can be looked into (nothing of a bundle), and the kinds of maps it gets."""
+
+    letter: str
+    model: OpenModel
+    module: nn.Module | None
+    kinds: tuple[str, ...]
+
+
+def explain(spec: Spec, run: Run) -> dict[str, Any]:
+    """How far each kind of map can be trusted, and where the maps are; with `explain.layers` the layers there are.
+
+    Raises UsageError for a target or layer that there is none of, ModelError for a kind of map that does not suit the
+    model, ImageError after all other pictures were explained.
+    """
+    asked = spec.explain
+    models = _opened(asked)
+    if asked.layers:
+        return _listed(models[0])
+    corruption = None if asked.corruption is None else parse(asked.corruption)
+    explaining = [_explained(chr(ord("A") + n), model, asked) for n, model in enumerate(models)]
+    pictures = chosen(spec, models[0], run)
+    for one in explaining:
+        kinds = ", ".join(KINDS[kind].title for kind in one.kinds)
+        run.say(f"{one.letter}: {one.model.name} ({one.model.kind}, {one.model.backend.name}): {kinds}")
+    run.say(f"explaining {len(pictures)} pictures")
+    panels: list[Panel] = []
+    failed: list[Problem] = []
+    for number, picture in enumerate(pictures):
+        try:
+            panels += _picture(number, picture, explaining, corruption, spec, run)
+        except ImageError as error:
+            failed.extend(error.problems)
+    result = _finished(panels, asked, run, seed=spec.seed)
+    if failed:
+        raise ImageError(*failed[:20])
+    return result
+
+
+def _opened(asked: ExplainSpec) -> list[OpenModel]:
+    if not asked.models:
+        raise UsageError(Problem("explain.models", "no model was named", fix="espalier explain MODEL IMAGES"))
+    models = [open_model(path, device=asked.device, backend=_backend(asked)) for path in asked.models]
+    for other in models[1:]:
+        if other.task.name != models[0].task.name:
+            what = f"does {other.task.name}, and {models[0].path} does {models[0].task.name}"
+            raise ModelError(Problem(str(other.path), what, fix="explain models of one task side by side"))
+    return models
+
+
+def _backend(asked: ExplainSpec) -> BackendName:
+    known: tuple[BackendName, ...] = get_args(BackendName)
+    for name in known:
+        if name == asked.backend:
+            return name
+    raise UsageError(Problem("explain.backend", f"'{asked.backend}' is unknown", f"one of: {', '.join(known)}"))
+
+
+def _explained(letter: str, model: OpenModel, asked: ExplainSpec) -> Explained:
+    """The model with the kinds that were asked for, else with all that suit it; wrong wishes are told at once."""
+    module = _module(model)
+    if module is None:
+        inside = [kind for kind in asked.maps if KINDS[kind].of_module]
+        if inside or asked.layer:
+            raise _nothing_inside(model, f"maps of the kind {inside[0]}" if inside else "maps of a layer")
+        return Explained(letter, model, None, asked.maps or FITS_ALL)
+    blank = _blank(model)
+    if asked.layer is not None:
+        from espalier.explainer import layers
+
+        layers.chosen(_layers(blank, module), asked.layer)
+    auto = ("gradcam", "rise", *(["features"] if asked.layer else []))
+    if "rollout" in asked.maps or not asked.maps:
+        try:
+            make("rollout", blank, module, _targets(model, blank, ()), _options(asked, 0))
+            auto = (*auto, "rollout")
+        except ModelError:
+            if asked.maps:
+                raise
+    return Explained(letter, model, module, asked.maps or auto)
+
+
+def _module(model: OpenModel) -> nn.Module | None:
+    """What the model's backend runs, where that can be looked into."""
+    if model.kind == "bundle":
+        return None
+    from espalier.layers.module_backend import ModuleBackend
+
+    backend = model.backend
+    assert isinstance(backend, ModuleBackend)
+    return backend.model
+
+
+def _nothing_inside(model: OpenModel, what: str) -> ModelError:
+    return ModelError(
+        Problem(
+            str(model.path),
+            f"is a bundle, which holds no PyTorch weights: there are no {what}",
+            f"what suits a bundle: explain.maps={','.join(FITS_ALL)}",
+            "give the run or the checkpoint that it was exported from",
+        )
+    )
+
+
+def _blank(model: OpenModel) -> View:
+    """An empty picture before the model: enough to see what it is made of."""
+    part = model.prepare.inputs[0]
+    size_hw = part.size_hw if any((part.resize, part.crop, part.pad)) else (224, 224)
+    return View(model.predictor(), ImageQuery(explained.empty(size_hw, part.bands), "blank"))
+
+
+def _layers(view: View, module: nn.Module) -> list[Layer]:
+    import torch
+
+    from espalier.explainer.kinds import tensors
+    from espalier.explainer.layers import record
+
+    with torch.no_grad():
+        return record(module, tensors(view, module), view.geometry.input_hw).layers
+
+
+def _listed(model: OpenModel) -> dict[str, Any]:
+    module = _module(model)
+    if module is None:
+        raise _nothing_inside(model, "layers to list")
+    found = [layer for layer in _layers(_blank(model), module) if layer.layout is not None]
+    width = max((len(layer.name) for layer in found), default=0)
+    return {"model": str(model.path), "layers": [f"{layer.name:<{width}}  {layer.words}" for layer in found]}
+
+
+def _options(asked: ExplainSpec, seed: int) -> Options:
+    return Options(masks=asked.masks, cells=asked.cells, layer=asked.layer, seed=seed)
+
+
+def _targets(model: OpenModel, view: View, words: Sequence[str]) -> list[ExplainTarget]:
+    return model.task.explain_targets(view.answer(), words, model.classes)
+
+
+def _picture(
+    number: int, picture: Chosen, models: Sequence[Explained], corruption: Corruption | None, spec: Spec, run: Run
+) -> list[Panel]:
+    """The maps of one picture by every model, as it is and corrupted: all of what the first model says of it clean."""
+    panels: list[Panel] = []
+    words = spec.explain.targets
+    for changed in (None, *([corruption] if corruption else [])):
+        for one in models:
+            query = _query(picture, one.model, changed, spec)
+            view = View(one.model.predictor(batch_size=spec.explain.batch_size), query)
+            targets = _targets(one.model, view, words)
+            words = words or tuple(target.asked for target in targets)
+            side = Side(one.letter, one.model.name, "" if changed is None else str(changed))
+            answer = explained.answer_picture(run, number, side, one.model, view)
+            sight = Sight(number, picture, side, view, answer)
+            for target, measured in _measured(one, sight, targets, spec):
+                panels += explained.panels(run, sight, target, measured, spec.explain.formats)
+    for panel in panels:
+        run.say(panel.line)
+    return panels
+
+
+def _query(picture: Chosen, model: OpenModel, changed: Corruption | None, spec: Spec) -> ImageQuery:
+    query = picture.read(model.channels, spec.data.max_pixels)
+    if changed is None:
+        return query
+    has_alpha = model.channels == "rgba"
+    image_HWC = corrupt(
+        query.image_HWC, changed.name, changed.severity, seed=spec.seed, key=query.name, alpha=has_alpha
+    )
+    return replace(query, image_HWC=image_HWC)
+
+
+def _measured(
+    one: Explained, sight: Sight, targets: Sequence[ExplainTarget], spec: Spec
+) -> Iterator[tuple[ExplainTarget, Measured]]:
+    """For each target its map of each kind, and how far that can be trusted beside maps that know nothing."""
+    asked, view = spec.explain, sight.view
+    made, seconds = [], []
+    for kind in one.kinds:
+        start = time.perf_counter()
+        made.append(make(kind, view, one.module, targets, _options(asked, spec.seed)))
+        seconds.append((time.perf_counter() - start) / len(targets))
+    seeds = [(spec.seed, sight.number, n) for n in range(asked.random_maps)]
+    blind = [random_map(view.size_hw, cells=asked.cells, seed=seed) for seed in seeds]
+    for place, target in enumerate(targets):
+        heats = [of_kind[place] for of_kind in made]
+        maps = [*(heat.map_HW for heat in heats), *blind]
+        found = faith(view, target, maps, steps=asked.steps, seed=spec.seed)
+        yield target, Measured(heats, seconds, found[: len(heats)], found[len(heats) :])
+
+
+def _finished(panels: Sequence[Panel], asked: ExplainSpec, run: Run, *, seed: int) -> dict[str, Any]:
+    storage.write_json(run.path / "explanations.json", [panel.to_json() for panel in panels])
+    for section, block in explain_blocks.blocks(panels, asked, seed=seed):
+        run.block(section, block)
+    path = write_report(run.path)
+    run.say(f"report: {path}")
+    files = ["explanations.json", *(["maps/"] if "pictures" in asked.formats else []),
+             *(["arrays/"] if "arrays" in asked.formats else []), "report.html"]  # fmt: skip
+    return {"pictures": len({panel.number for panel in panels}), "maps": len(panels),
+            "better_than_random_by": explain_blocks.gains_json(panels, seed=seed), "files": files}  # fmt: skip
