@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from espalier.backbones.converted import ConvertedTensors
@@ -49,7 +49,8 @@ class HouseFamily:
     """A family whose architecture the house wrote itself. `builder` and `official_name` are 'module:function'.
 
     builder(facts, *, channels_in, out, size_hw) -> Backbone; official_name(name) -> the published name of one of our
-    tensors. `derived`: endings of published names whose tensors the encoder computes itself.
+    tensors. `derived`: endings of published names whose tensors the encoder computes itself. `aliases`: other published
+    names of an encoder.
     """
 
     name: str
@@ -60,14 +61,16 @@ class HouseFamily:
     source: str  # the paper
     licence: str  # of this code
     derived: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     def names(self) -> Sequence[str]:
         """The encoders."""
         return list(self.encoders)
 
     def canonical(self, name: str) -> str | None:
-        """The name itself, when the family has it."""
-        return name if name in self.encoders else None
+        """The name itself or what an alias stands for, when the family has it."""
+        own = self.aliases.get(name, name)
+        return own if own in self.encoders else None
 
     def facts(self, name: str) -> BackboneFacts:
         """The stated facts."""

@@ -84,4 +84,6 @@ def test_unknown_names_are_told_with_what_there_is(name: str, says: str) -> None
 def test_names_are_ready_to_use() -> None:
     names = backbones.names()
     assert CONV in names
-    assert all(name.startswith("timm/") for name in names)
+    theirs = [name.startswith("timm/") for name in names]
+    assert theirs == sorted(theirs), "ours first"
+    assert "gc_vit_tiny" in names
