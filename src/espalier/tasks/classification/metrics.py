@@ -9,8 +9,8 @@ import numpy as np
 from espalier.errors import DataError, Problem
 from espalier.tasks.base import Sample, Scores
 from espalier.tasks.classification import several, single
-from espalier.tasks.classification.collected import Pictures
 from espalier.tasks.classification.prediction import Classification
+from espalier.tasks.collected import Pictures
 
 
 class ClassificationMetrics:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from espalier.blocks import Block, Figure, Headline, Table
 from espalier.tasks import intervals
 from espalier.tasks.base import Scores
-from espalier.tasks.classification.collected import Interval, Pictures, mean_of_shares, proportion
 from espalier.tasks.classification.single import mean_ratio
+from espalier.tasks.collected import Interval, Pictures, mean_of_shares, proportion
 
 KEYS = ("map", "micro_f1", "macro_f1", "subset_accuracy")
 WORDS = {

@@ -13,7 +13,7 @@ from scipy import sparse
 from espalier.blocks import Block, Curve, Figure, Headline, Matrix, Series, Table
 from espalier.tasks import intervals
 from espalier.tasks.base import Scores
-from espalier.tasks.classification.collected import Interval, Pictures, centred, mean_of_shares, percentile, proportion
+from espalier.tasks.collected import Interval, Pictures, centred, mean_of_shares, percentile, proportion
 
 BINS = 15  # of confidence, equally wide (Guo et al. 2017)
 TOP = 5

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from espalier.tasks.classification.decoders.logits import logits_BC, number
+from espalier.tasks.classification.decoders.logits import logits_BC
 from espalier.tasks.classification.prediction import Classification
+from espalier.tasks.outputs import number
 from espalier.vision.geometry import Geometry
 
 

@@ -1,4 +1,4 @@
-"""What both kinds of classification metric keep of each scored picture, and how pictures weigh and pair."""
+"""How scored pictures weigh, group and pair, and intervals that stay honest near 0 and 100 %: for every task."""
 
 from __future__ import annotations
 
