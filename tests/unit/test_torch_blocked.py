@@ -26,6 +26,7 @@ NEEDS_TORCH = (
     "espalier.data.loader",
     "espalier.backbones.backbone",
     "espalier.backbones.official",
+    "espalier.backbones.conversion",
     "espalier.backbones.families.*.*",
     "espalier.backbones.weights.foreign",
     "espalier.networks.*.model",

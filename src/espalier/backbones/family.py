@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from espalier.backbones.converted import ConvertedTensors
 from espalier.backbones.facts import BackboneFacts
+from espalier.backbones.weights import records
+from espalier.backbones.weights.records import WeightRecord
 from espalier.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -42,6 +44,9 @@ class Family(Protocol):
 
         Raises ModelError, with the first differences, when they are of another family or size.
         """
+
+    def published(self, name: str) -> Sequence[WeightRecord]:
+        """The publisher's own weights of an encoder, the ones to try first at the top."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +89,15 @@ class HouseFamily:
         return built
 
     def convert(self, tensors: Mapping[str, Tensor], name: str) -> ConvertedTensors:
-        """Tensors under official or our own names. Raises ModelError that names the encoder that they fit."""
+        """Tensors under official or our own names."""
         converted: ConvertedTensors = _load("espalier.backbones.official:convert", "converting weights")(
             tensors, self, name
         )
         return converted
+
+    def published(self, name: str) -> Sequence[WeightRecord]:
+        """What `weights.yaml` in the family's folder says."""
+        return records.official_of(name)
 
 
 def close_to(name: str, names: Sequence[str]) -> list[str]:

@@ -13,18 +13,26 @@ from espalier.backbones.family import HouseFamily
 from espalier.errors import ModelError, Problem
 
 _COUNTERS = "num_batches_tracked"
+Rule = Callable[[str], str]
 
 
 def convert(tensors: Mapping[str, Tensor], family: HouseFamily, name: str) -> ConvertedTensors:
     """By our own names when the file has them all, else by the official ones; counters of batch norms may lack.
 
-    Raises ModelError, with what they do fit, when they are of another family or size.
+    Raises ModelError, with the first differences, when they are of another family or size.
     """
     wanted = shapes(family, name)
-    for how, named in (("name", str), ("official name", _rule(family))):
+    rules: dict[str, Rule] = {"name": str, "official name": _rule(family)}
+    for how, named in rules.items():
         if all(named(own) in tensors and tensors[named(own)].shape == shape for own, shape in wanted.items()):
-            return _split(tensors, {own: named(own) for own in wanted}, family, how)
-    raise ModelError(_mismatch(tensors, wanted, family, name))
+            official_of = {own: named(own) for own in wanted}
+            left = _left(tensors, official_of, family)
+            more = _of_the_encoder(left, official_of)
+            if more:
+                what = f"the {len(tensors)} tensors hold all of {name}, and more: they are of a larger encoder"
+                raise ModelError(Problem("", what, f"not of it: {', '.join(more[:2])}"))
+            return ConvertedTensors({own: tensors[official_of[own]] for own in wanted}, left, how)
+    raise ModelError(_mismatch(tensors, wanted, rules, name))
 
 
 def shapes(family: HouseFamily, name: str) -> dict[str, torch.Size]:
@@ -34,29 +42,34 @@ def shapes(family: HouseFamily, name: str) -> dict[str, torch.Size]:
     return {own: value.shape for own, value in encoder.state_dict().items() if not own.endswith(_COUNTERS)}
 
 
-def _rule(family: HouseFamily) -> Callable[[str], str]:
+def _rule(family: HouseFamily) -> Rule:
     module, _, function = family.official_name.partition(":")
-    rule: Callable[[str], str] = getattr(importlib.import_module(module), function)
+    rule: Rule = getattr(importlib.import_module(module), function)
     return rule
 
 
-def _split(
-    tensors: Mapping[str, Tensor], official_of: Mapping[str, str], family: HouseFamily, how: str
-) -> ConvertedTensors:
-    used = set(official_of.values())
-    left = {
-        name: t for name, t in tensors.items() if name not in used and not name.endswith((*family.derived, _COUNTERS))
-    }
-    return ConvertedTensors({own: tensors[name] for own, name in official_of.items()}, left, how)
+def _left(tensors: Mapping[str, Tensor], official_of: Mapping[str, str], family: HouseFamily) -> dict[str, Tensor]:
+    """What the file has beyond the encoder: its head."""
+    used, computed = set(official_of.values()), (*family.derived, _COUNTERS)
+    return {name: tensor for name, tensor in tensors.items() if name not in used and not name.endswith(computed)}
+
+
+def _of_the_encoder(left: Mapping[str, Tensor], official_of: Mapping[str, str]) -> list[str]:
+    """Tensors that lie in the encoder's own parts: a deeper one of the same widths has all of a shallower, and more."""
+    parts = {name.partition(".")[0] for name in official_of.values()}
+    return [name for name in left if name.partition(".")[0] in parts]
 
 
 def _mismatch(
-    tensors: Mapping[str, Tensor], wanted: Mapping[str, torch.Size], family: HouseFamily, name: str
+    tensors: Mapping[str, Tensor],
+    wanted: Mapping[str, torch.Size],
+    rules: Mapping[str, Rule],
+    name: str,
 ) -> Problem:
-    named = _rule(family)
+    """The first differences, by whichever names the file has more of."""
+    named = max(rules.values(), key=lambda rule: sum(rule(own) in tensors for own in wanted))
     missing = [named(own) for own in wanted if named(own) not in tensors]
     differing = [own for own, shape in wanted.items() if named(own) in tensors and tensors[named(own)].shape != shape]
     first = [f"{name} is missing" for name in missing[:2]]
     first += [f"{named(own)} is {tuple(tensors[named(own)].shape)}, not {tuple(wanted[own])}" for own in differing[:2]]
-    what = f"the {len(tensors)} tensors don't fit the {len(wanted)} of {name}"
-    return Problem("", what, "; ".join(first), "name the encoder that the weights are for (network.backbone.name)")
+    return Problem("", f"the {len(tensors)} tensors don't fit the {len(wanted)} of {name}", "; ".join(first))

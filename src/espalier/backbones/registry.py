@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from espalier.backbones import families as room
 from espalier.backbones.family import Family, HouseFamily, close_to
+from espalier.backbones.weights.records import WeightRecord
 from espalier.errors import InputError, Problem
 
 
@@ -29,3 +30,17 @@ def find(name: str) -> tuple[Family, str]:
     expected = "one of the house's encoders, or any model of timm as timm/NAME"
     fix = f"close to it: {', '.join(close[:4])}" if close else ""
     raise InputError(Problem(f"backbone '{name}'", "there is no encoder of that name", expected, fix))
+
+
+def untagged(name: str) -> str:
+    """The encoder's canonical name without a tag of weights. Raises InputError for an unknown encoder."""
+    return find(name)[1].partition(".")[0]
+
+
+def published(name: str) -> tuple[WeightRecord, ...]:
+    """The publisher's weights of an encoder, or of its tag; none for what is no encoder."""
+    try:
+        family, canonical = find(name)
+    except InputError:
+        return ()
+    return tuple(family.published(canonical))

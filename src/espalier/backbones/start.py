@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from espalier import backbones
-from espalier.backbones import registry
 from espalier.backbones.facts import BackboneFacts
 from espalier.backbones.weights import cache
 from espalier.backbones.weights.cache import WeightFile
@@ -60,14 +59,15 @@ class Start:
         if self.file is None:
             return "the encoder starts from random weights"
         from espalier.backbones.backbone import Backbone
+        from espalier.backbones.conversion import converted
         from espalier.backbones.weights.foreign import read_safetensors
 
         encoder = getattr(model, "backbone", None)
         if not isinstance(encoder, Backbone):
             raise ModelError(f"{type(model).__name__} has no encoder that start weights could go into")
         cache.verify(self.file)
-        family, name = registry.find(self.facts.name)
-        mapped = family.convert(read_safetensors(self.file.path), name)
+        tensors, where = read_safetensors(self.file.path), str(self.file.path)
+        mapped = converted(tensors, self.facts.name, where=where, name_it="network.backbone.name=")
         encoder.adopt(mapped.encoder)
         adopted = model.adopt_head(mapped.head) if isinstance(model, AdoptsHead) else []
         head = ", and its head, which has as many classes" if adopted else ""
@@ -82,10 +82,15 @@ def choose(spec: BackboneSpec, *, task: str, licences: str = "any", say: Say = p
 
 
 def _facts(name: str, file: WeightFile | None) -> BackboneFacts:
-    """The facts for these weights: their tag's input where they have one."""
-    tagged = file.record.name if file is not None and "." not in name.removeprefix("timm/") else ""
-    architecture = name.removeprefix("timm/").partition(".")[0]
-    return backbones.describe(f"timm/{tagged}" if tagged.startswith(f"{architecture}.") else name)
+    """The facts for these weights: the input that they were measured with, where that is another than the encoder's."""
+    facts = backbones.describe(name)
+    if file is None:
+        return facts
+    architecture, _, tag = facts.name.removeprefix("timm/").partition(".")
+    if not tag and file.record.name.startswith(f"{architecture}.") and facts.name.startswith("timm/"):
+        return backbones.describe(f"timm/{file.record.name}")
+    stated: Any = {key: tuple(value) if isinstance(value, list) else value for key, value in file.record.input.items()}
+    return replace(facts, **stated)
 
 
 def _page(source: str) -> str:

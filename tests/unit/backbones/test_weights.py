@@ -13,7 +13,7 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
-from espalier.backbones import start
+from espalier.backbones import registry, start
 from espalier.backbones.weights import cache, fetch, keep, records
 from espalier.backbones.weights.commands import fetch_weights, import_weights, list_weights
 from espalier.backbones.weights.commands_table import WEIGHT_COMMANDS
@@ -64,10 +64,10 @@ def test_only_known_licences_count_as_commercial(licence: str, commercial: bool)
 
 
 def test_timms_own_record_of_weights_that_no_ladder_has() -> None:
-    found = keep.published("resnet18.a2_in1k")
-    assert found == WeightRecord("resnet18.a2_in1k", "timm/resnet18", "hub:timm/resnet18.a2_in1k", "apache-2.0")
-    assert keep.published("resnet18.nonsense") is None
-    assert keep.published("nonsense") is None
+    found = registry.published("resnet18.a2_in1k")
+    assert found == (WeightRecord("resnet18.a2_in1k", "timm/resnet18", "hub:timm/resnet18.a2_in1k", "apache-2.0"),)
+    assert registry.published("resnet18.nonsense") == ()
+    assert registry.published("nonsense") == ()
 
 
 # ---- import and cache ------------------------------------------------------------

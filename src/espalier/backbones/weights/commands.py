@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from espalier.backbones import registry
 from espalier.backbones.weights import cache, keep, records
 from espalier.backbones.weights.cache import WeightFile
 from espalier.backbones.weights.records import WeightRecord
@@ -30,7 +31,7 @@ def list_weights(*, task: str | None = None) -> Reply:
 
 def fetch_weights(*, name: str) -> Reply:
     """Fetches a rung, or timm's weights of that tag. Raises ModelError."""
-    record = records.by_name(name) or keep.published(name)
+    record = records.by_name(name) or next(iter(registry.published(name)), None)
     if record is None:
         what, fix = "there are no weights of that name", "espalier weights list"
         raise ModelError(Problem(name, what, f"timm's names look like resnet18.a1_in1k, not {name}", fix))

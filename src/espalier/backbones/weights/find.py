@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from espalier.backbones import registry
 from espalier.backbones.weights import cache, fetch, keep, records
 from espalier.backbones.weights.cache import WeightFile
 from espalier.backbones.weights.keep import Say
@@ -50,6 +51,9 @@ def find(
         return None, Decision(FIELD, weights, "none", "asked for: the encoder starts from random weights")
     if weights in ("auto", "imagenet"):
         return _by_ladder(weights, backbone, task, rules, say)
+    if weights == "official":
+        found = _official(backbone, rules, say)
+        return found, Decision(FIELD, weights, found.record.name, f"its publisher's own: {found.record}")
     found = _asked(weights, backbone, rules, say)
     return found, Decision(FIELD, weights, found.record.name, f"asked for; licence {found.record.licence}")
 
@@ -72,21 +76,49 @@ def best(
     found = _first_at_hand(allowed) or (_first_fetched(allowed, say) if download else None)
     if found is None:
         return None, Decision(field, "auto", "none", _nothing(allowed, [r for r in rungs if not rules.allow(r)]))
-    return found, Decision(field, "auto", found.record.backbone, _why(found, allowed, task))
+    return found, Decision(field, "auto", found.record.backbone, f"{_why(found, allowed, task)}{_left_aside()}")
 
 
 def _by_ladder(weights: str, backbone: str, task: str, rules: Rules, say: Say) -> tuple[WeightFile | None, Decision]:
-    rungs = list(_with_imported(_rungs(backbone, task), backbone))
+    rungs, on_request = list(_with_imported(_rungs(backbone, task), backbone)), []
     if not rungs:
-        own = keep.published(backbone)
-        rungs = [own] if own else []
+        offered = registry.published(backbone)
+        rungs, on_request = [r for r in offered if not r.restricted], [r for r in offered if r.restricted]
     allowed, refused = [r for r in rungs if rules.allow(r)], [r for r in rungs if not rules.allow(r)]
     found = _first_at_hand(allowed) or (_first_fetched(allowed, say) if rules.download else None)
     if found is not None:
         return found, Decision(FIELD, weights, found.record.name, _why(found, allowed, task))
+    reason = _nothing(allowed, refused) + _on_request(on_request)
     if weights == "imagenet":
-        raise ModelError(Problem(f"{FIELD}: imagenet", _nothing(allowed, refused)))
-    return None, Decision(FIELD, weights, "none", f"{_nothing(allowed, refused)}; it starts from random weights")
+        raise ModelError(Problem(f"{FIELD}: imagenet", reason))
+    return None, Decision(FIELD, weights, "none", f"{reason}; it starts from random weights")
+
+
+def _official(backbone: str, rules: Rules, say: Say) -> WeightFile:
+    """The publisher's own weights: the first at hand that the licences allow, else the first, fetched."""
+    encoder = registry.untagged(backbone)
+    offered = registry.published(backbone)
+    if not offered:
+        fix = "network.backbone.weights=none starts from random weights"
+        raise ModelError(Problem(f"{FIELD}: official", f"nobody has published weights of {encoder}", fix=fix))
+    allowed = [record for record in offered if rules.allow(record)]
+    if not allowed:
+        _refuse(offered[0], rules)
+    found = _first_at_hand([*allowed, *_copies(encoder, offered, rules)])
+    if found is not None:
+        return found
+    if rules.download:
+        return keep.fetch_record(allowed[0], say=say)
+    expected = f"published for {encoder}: {'; '.join(map(str, allowed))}"
+    fix = f"espalier weights fetch {allowed[0].name}, or network.backbone.download=true"
+    raise ModelError(Problem(f"{FIELD}: official", "these weights are not on this machine", expected, fix))
+
+
+def _copies(encoder: str, offered: Iterable[WeightRecord], rules: Rules) -> list[WeightRecord]:
+    """Weights in the cache that the user imported under another name from a file of the publisher's."""
+    sources = {f"file:{record.file_name}" for record in offered if record.file_name}
+    kept = [kept.record for kept in cache.listed() if kept.record.backbone == encoder]
+    return [record for record in kept if record.source in sources and rules.allow(record)]
 
 
 def _asked(weights: str, backbone: str, rules: Rules, say: Say) -> WeightFile:
@@ -117,7 +149,7 @@ def _own_file(file: Path, backbone: str, rules: Rules) -> WeightFile:
     if file.suffix != ".safetensors":
         fix = f"espalier weights import {file} --as NAME --backbone {backbone}, then network.backbone.weights=NAME"
         raise ModelError(Problem(f"{FIELD}: {file}", "a pickled file is opened only when it is imported", fix=fix))
-    record = WeightRecord(file.stem, _untagged(backbone), f"file:{file.name}")
+    record = WeightRecord(file.stem, registry.untagged(backbone), f"file:{file.name}")
     _refuse(record, rules)
     sha256 = cache.sha256_of(file)
     return WeightFile(file, record, sha256, file.stat().st_size, sha256, "")
@@ -129,16 +161,16 @@ def _record_of(weights: str, backbone: str) -> WeightRecord:
     if known is not None:
         return known
     if fetch.is_address(weights):
-        return WeightRecord(_name_of(weights), _untagged(backbone), weights)
-    published = keep.published(weights)
-    if published is not None:
-        return published
+        return WeightRecord(_name_of(weights), registry.untagged(backbone), weights)
+    offered = registry.published(weights)
+    if offered:
+        return offered[0]
     hub = _HUB_ID.match(weights)
     if hub is None:
         here = ", ".join(kept.record.name for kept in cache.listed()) or "none"
         what = "there are no weights of that name"
         raise ModelError(Problem(f"{FIELD}: {weights}", what, f"in the cache: {here}", "espalier weights list"))
-    return WeightRecord(hub[1], _untagged(backbone), f"hub:{hub[1]}")
+    return WeightRecord(hub[1], registry.untagged(backbone), f"hub:{hub[1]}")
 
 
 def _name_of(address: str) -> str:
@@ -156,19 +188,20 @@ def _refuse(record: WeightRecord, rules: Rules) -> None:
 
 def _rungs(backbone: str, task: str) -> Iterable[WeightRecord]:
     """The ladder's rungs of this encoder; with a tag, that one alone."""
-    bare = backbone.removeprefix("timm/")
+    bare, encoder = backbone.removeprefix("timm/"), registry.untagged(backbone)
     for rung in records.ladder(task):
-        if rung.backbone == _untagged(backbone) and ("." not in bare or bare == rung.name):
+        if rung.backbone == encoder and ("." not in bare or bare == rung.name):
             yield rung
 
 
 def _with_imported(rungs: Iterable[WeightRecord], backbone: str | None) -> Iterable[WeightRecord]:
-    """The rungs, then weights in the cache that are on no ladder (of this encoder, or of any)."""
+    """The rungs, then weights in the cache that the user brought (for this encoder, or for any)."""
     rungs = list(rungs)
     yield from rungs
     names = {rung.name for rung in rungs}
+    encoder = None if backbone is None else registry.untagged(backbone)
     for kept in cache.listed():
-        fits = backbone is None or kept.record.backbone == _untagged(backbone)
+        fits = encoder in (None, kept.record.backbone)
         if fits and kept.record.name not in names and records.by_name(kept.record.name) is None:
             yield kept.record
 
@@ -198,6 +231,7 @@ def _why(found: WeightFile, rungs: list[WeightRecord], task: str) -> str:
 
 
 def _nothing(rungs: list[WeightRecord], refused: list[WeightRecord]) -> str:
+    """Why there are none."""
     text = "no weights for it on this machine"
     if refused:
         text += f" that may be used commercially ({', '.join(r.name for r in refused)} may not)"
@@ -210,5 +244,17 @@ def _is_small(record: WeightRecord, max_size_mb: float | None) -> bool:
     return max_size_mb is None or record.size_mb is None or record.size_mb <= max_size_mb
 
 
-def _untagged(backbone: str) -> str:
-    return f"timm/{backbone.removeprefix('timm/').partition('.')[0]}"
+def _on_request(records_: list[WeightRecord]) -> str:
+    """What is never taken unasked, and how to ask."""
+    if not records_:
+        return ""
+    licences = " and ".join(sorted({record.licence for record in records_}))
+    return f"; its publisher's own ({licences}) are not for commercial use: {FIELD}=official asks for them"
+
+
+def _left_aside() -> str:
+    """The families whose weights `fit` never takes by itself."""
+    families = [name for name, offered in records.official().items() if all(r.restricted for r in offered)]
+    if not families:
+        return ""
+    return f"; official weights of {', '.join(families)} are not for commercial use and are taken only when asked for"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from espalier.backbones.converted import ConvertedTensors
 from espalier.backbones.facts import BackboneFacts
 from espalier.backbones.family import Out
+from espalier.backbones.weights.records import WeightRecord
 from espalier.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -46,6 +47,11 @@ class TimmFamily:
         """A file's tensors under timm's names: by name, else by order when all shapes agree."""
         converted: ConvertedTensors = _module("convert").convert(tensors, name)
         return converted
+
+    def published(self, name: str) -> Sequence[WeightRecord]:
+        """timm's own record of the tag, the encoder's first tag where the name has none."""
+        found: Sequence[WeightRecord] = _module("published").records(name)
+        return found
 
 
 def _model(attribute: str) -> Any:

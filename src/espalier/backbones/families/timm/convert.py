@@ -24,11 +24,24 @@ def convert(tensors: Mapping[str, Tensor], name: str) -> ConvertedTensors:
     given = {name: tensor for name, tensor in tensors.items() if not name.endswith(COUNTERS)}
     wanted = _shapes(name, classes=0)
     if all(name in given and _fits(name, given[name], shape) for name, shape in wanted.items()):
+        _refuse_more(given, wanted, name)
         return _split(given, wanted, "name")
     ordered = _by_order(given, name)
     if ordered is not None:
         return _split(ordered, wanted, "order")
     raise ModelError(_mismatch(given, wanted, name))
+
+
+def _refuse_more(given: Mapping[str, Tensor], wanted: Mapping[str, object], name: str) -> None:
+    """A deeper encoder of the same widths has every tensor of a shallower one, and more. Raises ModelError for it."""
+    parts = {wanted_name.partition(".")[0] for wanted_name in wanted}
+    more = [n for n in given if n not in wanted and n.partition(".")[0] in parts]
+    if more:
+        head = _shapes(name, classes=1)  # a part may hold the classifier too, e.g. head.norm beside head.fc
+        more = [n for n in more if n not in head]
+    if more:
+        what = f"the {len(given)} tensors hold all of {name}, and more: they are of a larger encoder"
+        raise ModelError(Problem("", what, f"not of it: {', '.join(more[:2])}"))
 
 
 def _shapes(name: str, *, classes: int) -> dict[str, torch.Size]:
@@ -71,4 +84,4 @@ def _mismatch(given: Mapping[str, Tensor], wanted: Mapping[str, torch.Size], nam
     what = f"the {len(given)} tensors don't fit the {len(wanted)} of {name}"
     first = [f"{name} is missing" for name in missing[:2]]
     first += [f"{name} is {tuple(given[name].shape)}, not {tuple(wanted[name])}" for name in differing[:2]]
-    return Problem("", what, "; ".join(first), "name the encoder that the weights are for (network.backbone.name)")
+    return Problem("", what, "; ".join(first))
