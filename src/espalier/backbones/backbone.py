@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from espalier.backbones.facts import BackboneFacts
+from espalier.errors import InputError, Problem
 
 
 class Backbone(nn.Module):
@@ -51,6 +52,15 @@ class Backbone(nn.Module):
     def checkpoint_activations(self, on: bool) -> None:
         """Compute blocks again in the backward pass instead of keeping their activations: less memory, more time."""
         raise NotImplementedError(f"{type(self).__name__} must define checkpoint_activations")
+
+    def drop_paths(self, rate: float) -> None:
+        """Stochastic depth in training: the share of pictures that skip a residual branch, at most `rate`.
+
+        How it is spread over the blocks is the family's published way. Raises InputError where there is none to set.
+        """
+        if rate:
+            where, what = "network.backbone.drop_path", f"{self.facts.name} has no stochastic depth that can be set"
+            raise InputError(Problem(where, what, "0", "leave the field out, or take one of the house's transformers"))
 
     def adopt(self, tensors: Mapping[str, Tensor]) -> None:
         """Fills the encoder with published tensors under its own names; an input layer adapts to the bands.

@@ -1,0 +1,164 @@
+"""FAN as an encoder: a vector, its last map, a pyramid, or the maps of the published dense models.
+
+Zhou et al., "Understanding The Robustness in Vision Transformers", 2022, arXiv 2204.12451; written from the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from timm.layers.drop import DropPath
+from timm.models import adapt_input_conv
+from torch import Tensor, nn
+from torch.nn import functional
+
+from espalier.backbones.backbone import Backbone
+from espalier.backbones.facts import BackboneFacts
+from espalier.backbones.families.fan.blocks import FanBlock
+from espalier.backbones.families.fan.class_attention import ClassBlock, PatchBlock
+from espalier.backbones.families.fan.finer import FinerMaps
+from espalier.backbones.families.fan.initial import initialise
+from espalier.backbones.families.fan.patches import ConvNextPatches, ConvPatches
+from espalier.backbones.families.fan.position import SinePosition
+from espalier.backbones.families.fan.sizes import CONVNEXT_WIDTHS, SIZES, FanSize
+from espalier.errors import ModelError, Problem
+from espalier.layers.recompute import through
+
+COUNTERS = "num_batches_tracked"
+UNPUBLISHED = "finer."
+"""Layers that no published weights have start with this."""
+
+
+class Fan(Backbone):
+    """A FAN of any size, for pictures of any size; sides that are no multiple of a stride round up.
+
+    The last map ('features', and the pyramid at stride 16) is the patches after the class blocks and the final norm.
+    'dense' gives the raw stream: nothing is normalised at its end. Parts that only the class token meets are built for
+    'embedding' alone.
+    """
+
+    def __init__(self, facts: BackboneFacts, size: FanSize, *, channels_in: int, out: str) -> None:
+        super().__init__(facts, out)
+        self.size = size
+        self.patches: ConvNextPatches | ConvPatches = (
+            ConvNextPatches(channels_in, size.width, widths=CONVNEXT_WIDTHS, depths=size.convnext_depths)
+            if size.hybrid
+            else ConvPatches(channels_in, size.width)
+        )
+        self.position = SinePosition(size.width, paired=out != "dense")
+        self.blocks = nn.ModuleList(FanBlock(size.width, size.heads) for _ in range(size.depth))
+        self.class_blocks = nn.ModuleList(_class_blocks(size, out))
+        if out == "embedding":
+            self.class_token = nn.Parameter(torch.zeros(1, 1, size.width))
+        if out != "dense":
+            self.norm = nn.LayerNorm(size.width, eps=1e-6)
+        if out == "pyramid" and not size.hybrid:
+            self.finer = FinerMaps(size.width)
+        self.recomputes = False
+        initialise(self)
+
+    def embedding(self, image_BCHW: Tensor) -> Tensor:
+        """The class token after the final norm."""
+        map_BHWC = self._stream(self.patches(_channels_last(image_BCHW)))[-1]
+        class_B1C = self.class_token.expand(map_BHWC.shape[0], -1, -1).to(map_BHWC.dtype)
+        tokens_BNC = torch.cat([class_B1C, map_BHWC.flatten(1, 2)], dim=1)
+        for block in self.class_blocks:
+            tokens_BNC = through(block, tokens_BNC, again=self.recomputes)
+        vector: Tensor = self.norm(tokens_BNC[:, 0])
+        return vector
+
+    def features(self, image_BCHW: Tensor) -> Tensor:
+        """The patches after the class blocks and the final norm, at stride 16."""
+        return self._last(self.patches(_channels_last(image_BCHW)))
+
+    def pyramid(self, image_BCHW: Tensor) -> list[Tensor]:
+        """ConvNeXt's maps, or learnt ones from the last map; the last map; and its largest values, two by two."""
+        finer, patches_BHWC = self.patches.levels(_channels_last(image_BCHW))
+        last = self._last(patches_BHWC)
+        height, width = image_BCHW.shape[2:]
+        finer = finer if self.size.hybrid else self.finer(last, (height, width))
+        return [*finer, last, functional.max_pool2d(last, 2, stride=2, ceil_mode=True)]
+
+    def dense(self, image_BCHW: Tensor) -> list[Tensor]:
+        """ConvNeXt's maps, the stream after the blocks that `size.dense_blocks` names, the patches at the end."""
+        finer, patches_BHWC = self.patches.levels(_channels_last(image_BCHW))
+        stream = self._stream(patches_BHWC)
+        seen = [stream[block] for block in self.size.dense_blocks]
+        return [*finer, *(_as_BCHW(map_BHWC) for map_BHWC in [*seen, self._after_class_blocks(stream[-1])])]
+
+    def checkpoint_activations(self, on: bool) -> None:
+        """Each block, class block and ConvNeXt block is computed again in the backward pass."""
+        self.recomputes = on
+        if isinstance(self.patches, ConvNextPatches):
+            self.patches.convnext.recomputes = on
+
+    def drop_paths(self, rate: float) -> None:
+        """The same rate in every block, as published; ConvNeXt's and the class blocks drop nothing."""
+        for module in self.modules():
+            if isinstance(module, DropPath):
+                module.drop_prob = rate
+
+    def adopt(self, tensors: Mapping[str, Tensor]) -> None:
+        """Fills the encoder. The input layer adapts to its bands; parts that this `out` hasn't are left out."""
+        own = {name: t for name, t in self.state_dict().items() if not name.endswith(COUNTERS)}
+        first = f"patches.{'convnext.stem' if self.size.hybrid else 'convs.0'}.conv.weight"
+        adopted = dict(tensors)
+        if first in adopted and adopted[first].shape != own[first].shape and adopted[first].ndim == 4:
+            adopted[first] = adapt_input_conv(own[first].shape[1], adopted[first])
+        needed = {name: value for name, value in own.items() if name in adopted or not name.startswith(UNPUBLISHED)}
+        wrong = [_misfit(name, adopted.get(name), value) for name, value in needed.items()]
+        problems = [problem for problem in wrong if problem]
+        if problems:
+            raise ModelError(_do_not_fit(self.facts.name, problems))
+        self.load_state_dict({name: adopted[name] for name in needed}, strict=False)
+
+    def _stream(self, patches_BHWC: Tensor) -> list[Tensor]:
+        """The tokens (B, H, W, C) after each block."""
+        map_BHWC = patches_BHWC + self.position(_as_BCHW(patches_BHWC)).permute(0, 2, 3, 1)
+        stream = []
+        for block in self.blocks:
+            map_BHWC = through(block, map_BHWC, again=self.recomputes)
+            stream.append(map_BHWC)
+        return stream
+
+    def _after_class_blocks(self, map_BHWC: Tensor) -> Tensor:
+        for block in self.class_blocks:
+            map_BHWC = through(block, map_BHWC, again=self.recomputes)
+        return map_BHWC
+
+    def _last(self, patches_BHWC: Tensor) -> Tensor:
+        return _as_BCHW(self.norm(self._after_class_blocks(self._stream(patches_BHWC)[-1])))
+
+
+def build(facts: BackboneFacts, *, channels_in: int, out: str, size_hw: tuple[int, int] | None) -> Fan:
+    """A fresh encoder; it takes any size, so `size_hw` changes nothing."""
+    return Fan(facts, SIZES[facts.name], channels_in=channels_in, out=out)
+
+
+def _class_blocks(size: FanSize, out: str) -> list[PatchBlock]:
+    if out == "embedding":
+        return [ClassBlock(size.width, size.heads, last=last) for last in (False, True)]
+    return [PatchBlock(size.width) for _ in range(2)]
+
+
+def _channels_last(image_BCHW: Tensor) -> Tensor:
+    """The picture with the channels last in memory, which all that follows keeps to."""
+    return image_BCHW.contiguous(memory_format=torch.channels_last)
+
+
+def _as_BCHW(map_BHWC: Tensor) -> Tensor:
+    return map_BHWC.permute(0, 3, 1, 2)
+
+
+def _misfit(name: str, given: Tensor | None, own: Tensor) -> str:
+    """What is wrong with a tensor, '' when it fits."""
+    if given is None:
+        return f"{name} is missing"
+    return "" if given.shape == own.shape else f"{name} is {tuple(given.shape)}, not {tuple(own.shape)}"
+
+
+def _do_not_fit(name: str, problems: list[str]) -> Problem:
+    more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+    fix = "name the encoder that the weights are for (network.backbone.name)"
+    return Problem("", f"the weights don't fit {name}", "; ".join(problems[:3]) + more, fix)
