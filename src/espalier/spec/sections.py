@@ -32,6 +32,13 @@ class BackboneSpec(Model):
     download: bool = knob(
         False, "May weights be fetched from the internet when they are not on this machine?", flag="--download"
     )
+    drop_path: float = knob(
+        0.0,
+        "Stochastic depth: share of the training pictures that skip a block's residual branch (fan_* and gc_vit_*)",
+        ge=0,
+        lt=1,
+        tunable=Tunable(0, 0.4),
+    )
 
 
 class InputSpec(Model):

@@ -30,6 +30,7 @@ class Classifier(TrainableModel):
         self.backbone = backbones.create(
             spec.backbone.name, channels_in=bands(spec.input), out=out, size_hw=size_hw(spec.input)
         )
+        self.backbone.drop_paths(spec.backbone.drop_path)
         self.pool = _pool(spec)
         self.head = _head(self.backbone.channels[-1], len(classes), spec)
         self.loss = ClassifierLoss(spec.loss, classes, multi_label=spec.multi_label is True)
