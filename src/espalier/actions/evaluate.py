@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from espalier.actions import labelled
+from espalier.actions import corruptions, labelled
 from espalier.actions.models import BackendName, OpenModel, open_model
 from espalier.actions.scoring import Scored, figures_json, galleries, score, words
 from espalier.blocks import Figure, Table
@@ -39,13 +39,22 @@ def evaluate(spec: Spec, run: Run) -> dict[str, Any]:
     asked = spec.evaluate
     if asked.model is None:
         raise UsageError(Problem("evaluate.model", "no model was named", fix="espalier evaluate MODEL [PICTURES]"))
+    wanted = corruptions.wanted(asked.corruptions, run)
     models = opened(asked.model, device=asked.device, backend=_backend(asked))
     pictures = labelled.for_scoring(asked.data, models[0])
     run.say(f"scoring on {pictures.words}: {len(pictures.index)} pictures")
     labelled.warn_of_seen(models[0], "the model", pictures, run)
     run.note(data={"evaluated": pictures.words, "fingerprint": pictures.index.fingerprint()})
     samples = pictures.samples(models[0], max_pixels=spec.data.max_pixels)
-    return show(run, samples, evaluated(models, samples, asked, run, seed=spec.seed), pictures=asked.pictures)
+    found = evaluated(models, samples, asked, run, seed=spec.seed)
+    if wanted is not None:  # what stands in the way of it is said before anything is shown
+        wanted.check(found[-1].scored.scores, samples, asked, seed=spec.seed)
+    result = show(run, samples, found, pictures=asked.pictures)
+    if wanted is not None:
+        result["corruptions"] = corruptions.measured(
+            found[-1].model, found[-1].scored, samples, wanted, asked, run, seed=spec.seed
+        )
+    return result
 
 
 def opened(path: str, *, device: str, backend: BackendName) -> list[OpenModel]:

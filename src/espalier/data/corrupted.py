@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -64,18 +64,21 @@ class CorruptedMaker:
             yield corrupt_placed(clean, self.prepare, one, seed=self.seed, key=sample.name)
 
 
-def corrupted(maker: CorruptedMaker, corruptions: Sequence[Corruption], *, workers: int) -> Iterator[CorruptedPicture]:
+@contextmanager
+def corrupted(
+    maker: CorruptedMaker, corruptions: Sequence[Corruption], *, workers: int
+) -> Iterator[Iterator[CorruptedPicture]]:
     """Every picture under every corruption, in the order of both; the same for any number of workers (0: none).
 
-    Raises what the maker raises, and WorkError when a worker died.
+    The iterator raises what the maker raises, and WorkError when a worker died. Leaving ends the workers.
     """
     plans = _plans(maker, corruptions)
     if not workers or not sys.executable:
-        yield from map(maker, plans)
+        yield map(maker, plans)
         return
     pool: WorkerPool[CorruptedPlan, CorruptedPicture]
     with closing(WorkerPool(maker, workers, fix="lower evaluate.corruptions.workers")) as pool:
-        yield from pool.run(plans)
+        yield pool.run(plans)
 
 
 def _plans(maker: CorruptedMaker, corruptions: Sequence[Corruption]) -> Iterator[CorruptedPlan]:

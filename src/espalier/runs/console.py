@@ -20,7 +20,8 @@ PLAIN_EVERY_S = 10.0
 def show(run: Run, stream: TextIO, *, every_s: float = PLAIN_EVERY_S) -> Iterator[None]:
     """Shows the run's events on `stream` as long as the block runs.
 
-    A terminal gets one line that moves; anything else a line for each epoch and for a step every `every_s` seconds.
+    A terminal gets one line that moves; anything else a line for each epoch and for a step or progress every `every_s`
+    seconds.
     """
     if stream.isatty():
         with _moving_line(stream) as listener:
@@ -46,11 +47,11 @@ class PlainLines:
         self._last = -float("inf")
 
     def __call__(self, event: Event) -> None:
-        if event["kind"] == "step":
+        if event["kind"] in LINES:
             if time.monotonic() - self._last < self.every_s:
                 return
             self._last = time.monotonic()
-            self._print(step_line(event))
+            self._print(LINES[event["kind"]](event))
         elif line := said(event):
             self._print(line)
 
@@ -60,13 +61,13 @@ class PlainLines:
 
 
 class MovingLine:
-    """A listener that keeps the newest step on the terminal's last line, and prints the rest above it."""
+    """A listener that keeps the newest step or progress on the terminal's last line, and prints the rest above it."""
 
     def __init__(self, live: Live) -> None:
         self.live = live
 
     def __call__(self, event: Event) -> None:
-        if event["kind"] == "step":
+        if event["kind"] in LINES:
             self.live.update(_bar_and_text(event))
         elif line := said(event):
             self.live.console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -90,8 +91,9 @@ def _bar_and_text(event: Event) -> Any:
     line = Table.grid(padding=(0, 1))
     line.add_column(width=16)
     line.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-    bar = ProgressBar(total=float(event.get("total_steps") or 1), completed=float(event.get("step") or 0), width=16)
-    line.add_row(bar, Text(step_line(event)))
+    total, done = event.get("total_steps", event.get("total")), event.get("step", event.get("done"))
+    bar = ProgressBar(total=float(total or 1), completed=float(done or 0), width=16)
+    line.add_row(bar, Text(LINES[event["kind"]](event)))
     return line
 
 
@@ -126,6 +128,16 @@ def step_line(event: Mapping[str, Any]) -> str:
         parts.append(f"epoch {event['epoch']}")
     parts += [text for key, form in _STEP_PARTS.items() if (text := _formatted(form, event.get(key)))]
     return clean(" · ".join(parts))
+
+
+def progress_line(event: Mapping[str, Any]) -> str:
+    """`corruptions · 12/36 pictures · 1:23 left`."""
+    parts = [str(event.get("what")), f"{event.get('done')}/{event.get('total')} {event.get('unit')}"]
+    return clean(" · ".join([*parts, *filter(None, [_formatted(_STEP_PARTS["eta_s"], event.get("eta_s"))])]))
+
+
+LINES: dict[str, Callable[[Mapping[str, Any]], str]] = {"step": step_line, "progress": progress_line}
+"""Kinds of events that replace each other on the terminal's last line."""
 
 
 def epoch_line(event: Mapping[str, Any]) -> str:

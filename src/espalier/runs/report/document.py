@@ -19,6 +19,7 @@ from espalier.runs.report.paths import shortened
 TITLES = {
     "result": "Result",
     "mistakes": "Mistakes",
+    "robustness": "Robustness",
     "training": "Training",
     "data": "Data",
     "labels": "More labels?",
