@@ -7,7 +7,7 @@ JOBS ?= 2
 # One thread a test process: two processes of two threads each on two cores wait for each other most of the time.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: help setup quickstart check lint types test test-full bench docs clean
+.PHONY: help setup quickstart check lint types test test-full bench parity docs clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -37,6 +37,10 @@ test-full: lint types  ## every preset of every network too
 
 bench: setup  ## the benchmarks, one after another; results are printed, and kept in benchmarks/results/
 	$(BIN)/python benchmarks/run_all.py
+
+parity: setup  ## DIR=FOLDER of parity files: our networks against the numbers of the published ones
+	@test -n "$(DIR)" || { echo "error: make parity needs a folder of parity files, as in: make parity DIR=../shared/parity" >&2; exit 2; }
+	@PYTHONPATH=tests $(BIN)/python -m parity "$(DIR)"
 
 docs: setup  ## the documentation site in site/
 	$(BIN)/python scripts/docs_reference.py

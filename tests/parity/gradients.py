@@ -1,0 +1,81 @@
+"""Norms of gradients: they tell where a gradient is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from parity.documents import Entry, Grad
+from parity.errors import CheckError
+from parity.files import Array
+from parity.findings import Finding, differs, holds
+from parity.subject import Subject
+
+LOSSES: Mapping[str, Callable[[Mapping[str, Tensor]], Tensor]] = {
+    "mean(logits**2)": lambda given: given["logits"].square().mean()
+}
+_ZERO = 1e-8  # a norm that is zero by mathematics stays below it
+
+
+def check_gradients(
+    grad: Grad, entries: Sequence[Entry], arrays: Mapping[str, Array], subject: Subject, given: Mapping[str, Tensor]
+) -> Iterator[Finding]:
+    """Each parameter's norm within the relative tolerance; those that must get none get none.
+
+    Raises CheckError for a loss in words that aren't known, or names that aren't the parameters.
+    """
+    stored = _stored(grad, entries, arrays)
+    for official, ours in _norms(grad, subject, given):
+        if not _is_noise(official, subject):
+            yield _compare(official, ours, stored.get(official), grad.tolerance_relative)
+
+
+def check_zero_gradients(grad: Grad, subject: Subject, given: Mapping[str, Tensor]) -> Iterator[Finding]:
+    """Those that mathematics makes zero are, asked of a pass in float64.
+
+    In float32 they hold rounding noise, whose size is that of the attention kernel and not of the network.
+    """
+    for official, ours in _norms(grad, subject, given):
+        if _is_noise(official, subject):
+            yield Finding(f"gradient@float64 of {official}", ours / _ZERO, f"{ours:.3g}, zero by mathematics")
+
+
+def _norms(grad: Grad, subject: Subject, given: Mapping[str, Tensor]) -> Iterator[tuple[str, float]]:
+    if grad.loss not in LOSSES:
+        raise CheckError(f"grad.loss '{grad.loss}' is unknown")
+    subject.module.zero_grad(set_to_none=True)
+    torch.autograd.backward(LOSSES[grad.loss](given))
+    for own, parameter in subject.module.named_parameters():
+        got = parameter.grad
+        yield subject.official[own], 0.0 if got is None else float(torch.linalg.vector_norm(got, dtype=torch.float64))
+
+
+def _stored(grad: Grad, entries: Sequence[Entry], arrays: Mapping[str, Array]) -> dict[str, float]:
+    norms = arrays.get(grad.array)
+    if norms is None or norms.shape != (len(grad.names),):
+        raise CheckError(f"{grad.array} doesn't hold a norm for each of grad.names")
+    listed = [*grad.names, *grad.zero_or_unused]
+    asked = {entry.name for entry in entries if entry.kind == "param" and entry.same_as is None}
+    if len(set(listed)) != len(listed) or set(listed) != asked:
+        raise CheckError("grad.names and grad.zero_or_unused are not the parameters, each once")
+    return {name: float(norm) for name, norm in zip(grad.names, np.asarray(norms), strict=True)}
+
+
+def _compare(name: str, ours: float, stored: float | None, relative: float) -> Finding:
+    what = f"gradient of {name}"
+    if stored is None:
+        return holds(what) if ours == 0 else differs(what, f"{ours:.3g}, and it must get none")
+    return Finding(what, _relative(ours, stored) / relative, f"{ours:.6g}, not {stored:.6g} (within {relative:g})")
+
+
+def _is_noise(name: str, subject: Subject) -> bool:
+    return any(pattern.fullmatch(name) for pattern in subject.noise)
+
+
+def _relative(ours: float, stored: float) -> float:
+    if stored == 0:
+        return 0.0 if ours == 0 else float("inf")
+    return abs(ours - stored) / abs(stored)
