@@ -21,6 +21,7 @@ from espalier.trainer.devices import rank_and_world
 from espalier.trainer.loop import Loop, TrainResult
 from espalier.trainer.optimisers import freeze
 from espalier.trainer.partners import Record
+from espalier.trainer.recompute import recompute_activations
 
 LEAST_EPOCHS, ENOUGH_EPOCHS = 4, 8  # fewer are not worth trying; with so many nothing need be given up for more
 HEADROOM = 1.2  # a plan assumes that an epoch takes so many times what was measured
@@ -154,6 +155,8 @@ def measure(recipe: Recipe, model: TrainableModel, index: Index) -> float:
     before = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     model.to(memory_format=torch.channels_last if train.channels_last else torch.contiguous_format).to(device)
     kept = freeze(model, train.freeze)
+    if train.activation_checkpointing:
+        recompute_activations(model, True)
     model.train()
     for module in kept:
         module.eval()
@@ -161,6 +164,8 @@ def measure(recipe: Recipe, model: TrainableModel, index: Index) -> float:
         seconds = [
             _batch_seconds(model, batches, device) for batches in [loader.epoch(0)] for _ in range(_measured(loader))
         ]
+    if train.activation_checkpointing:
+        recompute_activations(model, False)
     model.zero_grad(set_to_none=True)
     model.requires_grad_(True)
     model.load_state_dict(before)

@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from espalier.errors import ModelError
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -49,6 +51,16 @@ class TrainableModel(nn.Module):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Scalar losses by name; 'total' is minimised."""
         raise NotImplementedError(f"{type(self).__name__} must define losses")
+
+    def checkpoint_activations(self, on: bool) -> None:
+        """The encoder's activations are computed again in the backward pass, not kept: less memory, slower.
+
+        Raises ModelError where there is no encoder, or one that can't.
+        """
+        encoder: Any = getattr(self, "backbone", None)
+        if not hasattr(encoder, "checkpoint_activations"):
+            raise ModelError(f"{type(self).__name__} has no encoder that could")
+        encoder.checkpoint_activations(on)
 
     def parameter_groups(self) -> dict[str, list[str]]:
         """Group name → prefixes of parameter names. 'backbone' gets `train.backbone_lr_ratio`; the rest the base."""

@@ -34,6 +34,10 @@ def _colourless(spec: Spec) -> bool:
     return _input(spec).channels in ("grey", "bands")
 
 
+def _is_frozen(spec: Spec) -> bool:
+    return any(prefix.rstrip(".") == "backbone" for prefix in spec.train.freeze)
+
+
 IDLE: tuple[Idle, ...] = (
     Idle("train.step_epochs", lambda s: s.train.schedule != "step", "train.schedule is not step"),
     Idle("train.step_factor", lambda s: s.train.schedule != "step", "train.schedule is not step"),
@@ -45,11 +49,8 @@ IDLE: tuple[Idle, ...] = (
     ),
     Idle("train.strategy", lambda s: s.train.devices == 1 and s.train.strategy != "single", "there is one device"),
     Idle("train.patience_epochs", lambda s: s.train.patience_epochs >= _epochs(s), "training ends before"),
-    Idle(
-        "train.backbone_lr_ratio",
-        lambda s: any(prefix.rstrip(".") == "backbone" for prefix in s.train.freeze),
-        "the backbone is frozen",
-    ),
+    Idle("train.backbone_lr_ratio", _is_frozen, "the backbone is frozen"),
+    Idle("train.activation_checkpointing", _is_frozen, "the backbone is frozen"),
     Idle("train.augment.ratio", lambda s: s.train.augment.scale == (1.0, 1.0), "train.augment.scale is [1, 1]"),
     Idle("train.augment.off_last_epochs", lambda s: not _mixes(s), "neither mixup nor cutmix is on"),
     Idle("train.augment.saturation", _colourless, "the pictures are not in colour"),

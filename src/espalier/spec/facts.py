@@ -24,7 +24,7 @@ class Hardware:
 
 
 class InputFacts(Protocol):
-    """What is needed of a backbone: its size, and the input that its weights were measured with (`BackboneFacts`)."""
+    """What is needed of a backbone (`BackboneFacts`): its size, and the input that its weights were measured with."""
 
     @property
     def name(self) -> str: ...
@@ -42,6 +42,8 @@ class InputFacts(Protocol):
     def fit(self) -> str: ...
     @property
     def crop_fraction(self) -> float: ...
+    @property
+    def smallest_px(self) -> int: ...
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,7 @@ def _refuse_impossible(spec: Spec, facts: Facts) -> None:
         what = f"{spec.train.devices} were asked for and torchrun started {machine.world_size}"
         found.append(Problem("train.devices", what, fix="leave it at auto"))
     found.extend(_band_problems(spec))
+    found.extend(_size_problems(spec, facts))
     if found:
         raise SpecError(*found)
 
@@ -123,6 +124,16 @@ def _band_problems(spec: Spec) -> list[Problem]:
         if isinstance(values, tuple) and count is not None and len(values) != count:
             found.append(Problem(f"network.input.{name}", f"{len(values)} values for {count} bands"))
     return found
+
+
+def _size_problems(spec: Spec, facts: Facts) -> list[Problem]:
+    """The input must not be smaller than the backbone takes."""
+    size_hw = spec.network.input.size_hw if spec.network else "auto"
+    if facts.backbone is None or isinstance(size_hw, str) or min(size_hw) >= facts.backbone.smallest_px:
+        return []
+    what = f"the input is {size_hw[0]} x {size_hw[1]} px"
+    expected = f"{facts.backbone.name} takes {facts.backbone.smallest_px} px or more a side"
+    return [Problem("network.input.size_hw", what, expected)]
 
 
 def _brief(value: Any) -> str:

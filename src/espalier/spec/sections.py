@@ -27,7 +27,8 @@ class BackboneSpec(Model):
     name: str = knob("timm/resnet18", "Encoder by name: ours, or timm/NAME (a bare timm name works too)")
     weights: str = knob(
         "auto",
-        "auto (the best rung of the weight ladder at hand) | none | imagenet | NAME in the cache | PATH | URL | hub id",
+        "auto (the best rung of the weight ladder at hand) | imagenet (the same, and an error without any) | official "
+        "(the publisher's own, often non-commercial) | none | NAME in the cache | PATH | URL | hub id",
     )
     download: bool = knob(
         False, "May weights be fetched from the internet when they are not on this machine?", flag="--download"
@@ -172,6 +173,10 @@ class TrainSpec(Model):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = knob("auto", "Number format of the forward pass")
     channels_last: bool = knob(True, "Keep pictures channels-last in memory, often faster")
     compile: bool = knob(False, "Use torch.compile on the model")
+    activation_checkpointing: bool = knob(
+        False,
+        "Compute the backbone's activations again in the backward pass instead of keeping them: less memory, slower",
+    )
     workers: int | Auto = knob("auto", "Processes that read pictures; 0 reads in the main process", ge=0, le=256)
     optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "lion"] = knob("adamw", "The optimiser, by name")
     lr: float | Auto = knob(
@@ -218,7 +223,8 @@ class CorruptionsSpec(Model):
 
     enabled: bool = knob(False, "Also score on corrupted pictures", flag="--corruptions")
     which: tuple[str, ...] = knob(
-        ("all",), "By name, or all | common (15) | extra (4) | noise | blur | weather | digital; means are of the common"
+        ("all",),
+        "By name, or all | common (15) | extra (4) | noise | blur | weather | digital; means are of the common",
     )
     severities: tuple[int, ...] = knob((1, 2, 3, 4, 5), "How strong", ge=1, le=5)
     at: Literal["input", "source"] = knob(

@@ -6,6 +6,7 @@ import copy
 import gc
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,14 @@ from torch import Tensor, nn
 from espalier.errors import MemoryExhaustedError, Problem
 from espalier.layers.ema import Ema
 from espalier.layers.model import Batch, TrainableModel
+from espalier.layers.recompute import statistics_kept
 from espalier.spec.sections import TrainSpec
 from espalier.trainer import state as packing
 from espalier.trainer.batch_size import doubled, halve_until_fits, split, worst_of
 from espalier.trainer.checkpoint import TrainerState, load_weights
 from espalier.trainer.devices import free_cached_memory, is_out_of_memory, leave_group, make_fabric
 from espalier.trainer.optimisers import freeze, make_optimiser, set_rate
+from espalier.trainer.recompute import recompute_activations
 from espalier.trainer.sharding import all_finite, whole
 
 
@@ -33,6 +36,8 @@ class Engine:
         self.device: torch.device = self.fabric.device
         self._layout = torch.channels_last if train.channels_last else torch.contiguous_format
         self._frozen = freeze(model, train.freeze)
+        if train.activation_checkpointing:
+            recompute_activations(model, True)
         self.model = model.to(self.device).to(memory_format=self._layout)
         self._sharded = train.strategy == "fsdp" and self.fabric.world_size > 1
         self._copy = copy.deepcopy(self.model) if self._sharded and self.first_rank else None
@@ -48,7 +53,12 @@ class Engine:
         self._wrapped_optimiser = self.fabric.setup_optimizers(self.optimiser)
 
     def close(self) -> None:
-        """Leave the other processes. What holds on to the group goes first: its threads end only with its last holder."""
+        """Leave the model as it came, and the other processes.
+
+        What holds on to the group goes first: its threads end only with its last holder.
+        """
+        if self.train.activation_checkpointing:
+            recompute_activations(self.model, False)
         if self.fabric.world_size == 1:
             return
         del self.module, self.optimiser, self._wrapped_optimiser
@@ -112,11 +122,16 @@ class Engine:
             self._seed(step, index)
             with self.fabric.no_backward_sync(self.module, enabled=index < len(pieces) - 1):
                 losses = self.module(_Sealed(self._placed(part)))
-                self.fabric.backward(losses["total"] * weight)
+                with self._second_pass():
+                    self.fabric.backward(losses["total"] * weight)
             for name, loss in losses.items():
                 share = loss.detach() * weight
                 sums[name] = sums[name] + share if name in sums else share
         return sums
+
+    def _second_pass(self) -> AbstractContextManager[None]:
+        """Activations that are computed again don't count for batch norms: running statistics see each batch once."""
+        return statistics_kept(self.model) if self.train.activation_checkpointing else nullcontext()
 
     def _make_room(self, batch_size: int) -> None:
         if self.fabric.world_size > 1:

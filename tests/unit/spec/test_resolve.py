@@ -21,6 +21,7 @@ class Encoder:
     resample: str = "pillow_bicubic"
     fit: str = "centre_crop"
     crop_fraction: float = 0.95
+    smallest_px: int = 1
 
 
 CUDA = Hardware("cuda", 1, "Card", 16, 22 * 1024, True, ("cuda", "cpu"))
@@ -132,6 +133,7 @@ def test_grey_pictures_get_the_average_of_the_weights_statistics(lookup: Lookup)
         ({"network__backbone__weights": "none", "network__backbone__download": True}, "network.backbone.download"),
         ({"network__input__channels": "grey", "train__augment__hue": 0.1}, "train.augment.hue"),
         ({"train__freeze": ["backbone"], "train__backbone_lr_ratio": 0.5}, "train.backbone_lr_ratio"),
+        ({"train__freeze": ["backbone"], "train__activation_checkpointing": True}, "train.activation_checkpointing"),
     ],
 )
 def test_a_field_without_effect_warns(lookup: Lookup, values: dict[str, Any], field: str) -> None:
@@ -156,6 +158,14 @@ def test_impossible_wishes_all_at_once(lookup: Lookup) -> None:
     assert "train.devices: 3 were asked for and torchrun started 2" in text
     assert "network.input.bands: rgb has 3 bands, not 4" in text
     assert "network.input.mean: 1 values for 4 bands" in text
+
+
+def test_an_input_smaller_than_the_backbone_takes_is_told_before_anything_is_trained(lookup: Lookup) -> None:
+    spec = load_spec({"network.name": "dino", "network.input.size_hw": [16, 64]}, lookup=lookup)
+    with pytest.raises(
+        SpecError, match=r"network.input.size_hw: the input is 16 x 64 px\n.*takes 32 px or more a side"
+    ):
+        resolve(spec, _facts(backbone=Encoder(smallest_px=32)))
 
 
 def test_hash_tells_specs_apart_by_everything_but_the_name(lookup: Lookup) -> None:

@@ -60,11 +60,11 @@ class TimmBackbone(Backbone):
 
     def checkpoint_activations(self, on: bool) -> None:
         """timm's own. Raises ModelError for a model that has none."""
-        if not hasattr(self.body, "set_grad_checkpointing"):
-            raise ModelError(
-                f"backbone '{self.facts.name}' can't compute its activations again in timm {timm.__version__}"
-            )
-        self.body.set_grad_checkpointing(on)
+        try:
+            self.body.set_grad_checkpointing(on)
+        except (AttributeError, AssertionError) as error:  # timm's models have no such method, or assert that it is off
+            what = f"backbone '{self.facts.name}' can't compute its activations again in timm {timm.__version__}"
+            raise ModelError(what) from error
 
     def adopt(self, tensors: Mapping[str, Tensor]) -> None:
         """Fills the encoder. Input layers adapt to its number of bands, position embeddings to its input size."""
