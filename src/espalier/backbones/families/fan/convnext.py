@@ -97,10 +97,14 @@ class ConvNextBlock(nn.Module):
 def padded(map_BCHW: Tensor, multiple: int) -> Tensor:
     """The map with zeros on the right and at the bottom, until both sides are a multiple.
 
-    A size that is free in an exported graph is no int, so there the zeros are always asked for, be they none.
+    A side that is free in an exported graph is no int: there the zeros are always asked for, be they none.
     """
     height, width = map_BCHW.shape[2:]
-    missing = (0, (-width) % multiple, 0, (-height) % multiple)
-    if all(isinstance(number, int) and number == 0 for number in missing):
+    below, right = (_missing(side, multiple) for side in (height, width))
+    if isinstance(below, int) and isinstance(right, int) and below == right == 0:
         return map_BCHW
-    return functional.pad(map_BCHW, missing)
+    return functional.pad(map_BCHW, (0, right, 0, below))
+
+
+def _missing(side: int, multiple: int) -> int:
+    return (side + multiple - 1) // multiple * multiple - side
