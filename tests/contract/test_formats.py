@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import tracemalloc
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from espalier.data import convert
+from espalier.data.check import check
 from espalier.data.formats import detect, formats, get, read_index, read_splits
 from espalier.data.formats.base import Place
 from espalier.data.index import Index, assemble
@@ -21,7 +24,10 @@ from espalier.data.segments import Segments
 from espalier.errors import DataError, EspalierError
 
 NAMES = sorted(formats())
-LABEL_FILES = {"csv": "labels.csv", "coco": "train.json"}
+LABEL_FILES = {"csv": "labels.csv", "coco": "train.json", "yolo": "labels/s0/Ä 0.txt"}
+"""The file that gets damaged, in what the format writes."""
+WHOLE = frozenset({"yolo"})
+"""Formats that are read as a folder, since one label file is not all."""
 SMALL = settings(
     max_examples=150, deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
@@ -38,12 +44,13 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def plain(root: Path, names: list[str] | None = None) -> Index:
-    """Six pictures with one label each: what every format can hold."""
+def plain(root: Path, names: list[str] | None = None, *, form: str = "folders") -> Index:
+    """Six pictures with one label each, boxed where the format's labels are: what every format can hold."""
     paths = names or [f"s{n % 2}/Ä {n}.png" for n in range(6)]
-    classes = ["bär", "crow", "dog, wild"]
-    return assemble(root=str(root), source=str(root), format="made", paths=paths, classes=classes,
-                    image_row=np.arange(6), class_id=np.arange(6) % 3)  # fmt: skip
+    boxes = np.array([[n, 1, n + 2.5, 9] for n in range(6)], np.float32)
+    return assemble(root=str(root), source=str(root), format="made", paths=paths, classes=["bär", "crow", "dog,wild"],
+                    image_row=np.arange(6), class_id=np.arange(6) % 3,
+                    box_xyxy=None if "label" in get(form).holds else boxes)  # fmt: skip
 
 
 def rich(root: Path) -> Index:
@@ -58,6 +65,27 @@ def rich(root: Path) -> Index:
         image_id=np.array([100, 101, 205, 300, 301, 999]), group=["x", "x", "y", "y", "", "z"],
         size_hw=np.array([[20 + n, 30] for n in range(6)], np.int32),
     )  # fmt: skip
+
+
+def objects(root: Path) -> Index:
+    """What every format of boxes holds: boxes, one with an outline, and pictures without any."""
+    outline = b"[[2, 3, 12, 3, 12, 13.5, 2, 13.5]]"
+    return assemble(
+        root=str(root), source=str(root), format="made", paths=[f"s{n % 2}/Ä {n}.png" for n in range(6)],
+        classes=["a", "b"], image_row=np.array([0, 0, 2, 5]), class_id=np.array([0, 1, 1, 0]),
+        box_xyxy=np.array([[2, 3, 12, 13.5], [0.25, 2, 5.5, 6], [0, 0, 1, 10], [3, 3, 30, 25]], np.float32),
+        segments=Segments.of([outline, b"", b"", b""]),
+    )  # fmt: skip
+
+
+def near(a: dict[bytes, tuple[object, ...]], b: dict[bytes, tuple[object, ...]]) -> bool:
+    """Are the labels the same, boxes to a thousandth of a pixel?"""
+    same = a.keys() == b.keys() and all(len(a[key]) == len(b[key]) for key in a)
+    return same and all(
+        one[0] == other[0] and one[1:] == pytest.approx(other[1:], abs=2e-3)  # type: ignore[index]
+        for key in a
+        for one, other in zip(a[key], b[key])
+    )
 
 
 def by_content(index: Index) -> dict[bytes, tuple[object, ...]]:
@@ -83,7 +111,7 @@ def test_it_says_what_it_is(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_it_writes_it_recognises_and_reads_back(name: str, pictures: Path, tmp_path: Path) -> None:
-    source = plain(pictures)
+    source = plain(pictures, form=name)
     losses = convert.write({"train": source}, tmp_path / "out", format=name)
     assert losses == ()
     assert detect(Place(str(tmp_path / "out"))).name == name
@@ -95,7 +123,7 @@ def test_what_it_writes_it_recognises_and_reads_back(name: str, pictures: Path, 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_splits_come_back_as_splits_with_the_same_classes(name: str, pictures: Path, tmp_path: Path) -> None:
-    whole = plain(pictures)
+    whole = plain(pictures, form=name)
     parts = {"train": whole.subset([0, 1, 2, 3]), "val": whole.subset([4]), "test": whole.subset([5])}
     convert.write(parts, tmp_path / "out", format=name)
     found = read_splits(str(tmp_path / "out"))
@@ -114,11 +142,18 @@ def test_what_it_cannot_hold_is_told(name: str, pictures: Path, tmp_path: Path) 
     losses = convert.write({"train": source}, tmp_path / "out", format=name)
     found = read_index(str(tmp_path / "out"))
     told = " ".join(loss.what for loss in losses)
-    for kind, word in (("box", "boxes"), ("polygon", "outlines"), ("rle", "outlines")):
-        assert (kind in found.kinds) or (word in told), kind
+    for kind, words in (
+        ("box", "boxes"),
+        ("polygon", "outlines"),
+        ("rle", "outlines|masks|crowds"),
+        ("label", "without a box"),
+    ):
+        assert kind in found.kinds or kind not in source.kinds or re.search(words, told), kind
     assert (found.group is not None) or ("groups" in told)
+    assert found.is_crowd.sum() == 1 or "crowds" in told or "boxes" in told
     assert len(found) == 6 or "without a label" in told
-    if "rle" in get(name).holds:
+    assert found.classes == source.classes or "class" in told or "without a label" in told
+    if not losses:
         assert by_content(found) == by_content(source)
         assert found.segments[2] == source.segments[2]
         assert found.class_ids.tolist() == [7, 90]
@@ -128,8 +163,59 @@ def test_what_it_cannot_hold_is_told(name: str, pictures: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_ignored_regions_come_back_or_are_told(name: str, pictures: Path, tmp_path: Path) -> None:
+    regions = np.array([np.zeros((0, 4), np.float32), np.array([[2, 2, 8, 9]], np.float32)] + [None] * 4, np.object_)
+    regions[2:] = [regions[0]] * 4
+    source = replace(plain(pictures, form=name), ignored=regions)
+    losses = convert.write({"train": source}, tmp_path / "out", format=name)
+    found = read_index(str(tmp_path / "out"))
+    if any("ignored regions" in loss.what for loss in losses):
+        assert found.ignored is None
+    else:
+        assert [found.ignored_xyxy(row).tolist() for row in range(6)].count([[2, 2, 8, 9]]) == 1
+        assert found.fingerprint() != replace(found, ignored=None).fingerprint()
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "box" in get(name).holds])
+def test_boxes_outlines_and_empty_pictures_come_back(name: str, pictures: Path, tmp_path: Path) -> None:
+    source = objects(pictures)
+    losses = convert.write({"train": source}, tmp_path / "out", format=name)
+    found = read_index(str(tmp_path / "out"))
+    assert len(found) == 6
+    assert found.classes == source.classes or any("class" in loss.what for loss in losses)
+    assert near(by_content(found), by_content(source))
+    if "polygon" in get(name).holds:
+        assert [found.segments.kind(m) for m in range(4)].count("polygon") == 1
+    again = convert.write({"train": found}, tmp_path / "again", format=name)
+    assert sum(loss.count for loss in again if "annotation ids" not in loss.what) == 0, again
+    assert near(by_content(read_index(str(tmp_path / "again"))), by_content(found))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "box" in get(name).holds])
+def test_the_checks_of_boxes_work(name: str, pictures: Path, tmp_path: Path) -> None:
+    source = objects(pictures)
+    boxes = source.box_xyxy.copy()
+    boxes[0], boxes[1], boxes[3] = (5, 5, 5, 9), boxes[2], (20, 3, 55, 9)
+    bad = replace(source, box_xyxy=boxes, class_id=np.array([0, 1, 1, 0]), segments=Segments.empty(4),
+                  offsets=np.array([0, 1, 3, 3, 3, 3, 4]))  # fmt: skip
+    convert.write({"train": bad}, tmp_path / "out", format=name)
+    found = check(read_splits(str(tmp_path / "out"), strict=False)).findings
+    wanted = {"zero-area-box": 1, "outside-box": 1, "duplicate-label": 1}
+    assert {code: sum(f.code == code for f in found) for code in wanted} == wanted
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_odd_class_names_come_back_or_are_told(name: str, pictures: Path, tmp_path: Path) -> None:
+    odd = replace(plain(pictures, form=name), classes=("a  b", "dog/cat & <mouse>", '"q": é'))
+    losses = convert.write({"train": odd}, tmp_path / "out", format=name)
+    found = read_index(str(tmp_path / "out"))
+    assert set(found.classes) == set(odd.classes) or any("class" in loss.what for loss in losses)
+    assert found.counts().sum() == 6
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_it_reads_from_a_zip(name: str, pictures: Path, tmp_path: Path) -> None:
-    convert.write({"train": plain(pictures)}, tmp_path / "out", format=name)
+    convert.write({"train": plain(pictures, form=name)}, tmp_path / "out", format=name)
     with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
         for file in (tmp_path / "out").rglob("*"):
             archive.write(file, file.relative_to(tmp_path / "out"))
@@ -142,7 +228,7 @@ def test_it_reads_from_a_zip(name: str, pictures: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_paths_that_would_leave_the_new_folder_stay_inside(name: str, pictures: Path, tmp_path: Path) -> None:
     names = [f"../{pictures.name}/s{n % 2}/Ä {n}.png" for n in range(6)]
-    convert.write({"train": plain(pictures, names)}, tmp_path / "a" / "out", format=name)
+    convert.write({"train": plain(pictures, names, form=name)}, tmp_path / "a" / "out", format=name)
     assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["out"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a"]
     assert len(read_index(str(tmp_path / "a" / "out"))) == 6
@@ -209,12 +295,37 @@ HEADER = st.lists(
 )
 
 
+@pytest.fixture(scope="module")
+def written(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A rich data set in each format whose label files are to be damaged."""
+    root = tmp_path_factory.mktemp("written")
+    for name in LABEL_FILES:
+        convert.write({"train": rich(pictures)}, root / name, format=name)
+        assert (root / name / LABEL_FILES[name]).is_file()
+    return {name: root / name for name in LABEL_FILES}
+
+
+@pytest.fixture(scope="module")
+def whole(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The label files as they were written."""
+    root = tmp_path_factory.mktemp("whole")
+    for name in LABEL_FILES:
+        convert.write({"train": rich(pictures)}, root / name, format=name)
+    return {name: (root / name / file).read_bytes() for name, file in LABEL_FILES.items()}
+
+
+def survives_content(written: dict[str, Path], name: str, content: bytes) -> None:
+    """Reading what the format wrote survives other content in its label file."""
+    file = written[name] / LABEL_FILES[name]
+    file.write_bytes(content)
+    survives(written[name] if name in WHOLE else file, name)
+
+
 @pytest.mark.parametrize("name", sorted(LABEL_FILES))
 @SMALL
 @given(content=st.binary(max_size=400))
-def test_any_bytes(name: str, tmp_path: Path, content: bytes) -> None:
-    (tmp_path / LABEL_FILES[name]).write_bytes(content)
-    survives(tmp_path / LABEL_FILES[name], name)
+def test_any_bytes(name: str, written: dict[str, Path], content: bytes) -> None:
+    survives_content(written, name, content)
 
 
 @SMALL
@@ -236,15 +347,11 @@ def test_csv_like_text(tmp_path: Path, header: list[str], rows: list[list[str]],
 @given(keep=st.integers(0, 10_000), place=st.integers(0, 10_000), byte=st.integers(0, 255))
 @pytest.mark.parametrize("name", sorted(LABEL_FILES))
 def test_damaged_files(
-    tmp_path_factory: pytest.TempPathFactory, pictures: Path, name: str, keep: int, place: int, byte: int
+    written: dict[str, Path], whole: dict[str, bytes], name: str, keep: int, place: int, byte: int
 ) -> None:
-    folder = tmp_path_factory.getbasetemp() / f"damaged-{name}"
-    if not folder.exists():
-        convert.write({"train": rich(pictures)}, folder, format=name)
-    whole = bytearray((folder / LABEL_FILES[name]).read_bytes())
-    whole[place % len(whole)] = byte
-    (folder / f"x{Path(LABEL_FILES[name]).suffix}").write_bytes(whole[: keep % (2 * len(whole))])
-    survives(folder / f"x{Path(LABEL_FILES[name]).suffix}", name)
+    damaged = bytearray(whole[name])
+    damaged[place % len(damaged)] = byte
+    survives_content(written, name, bytes(damaged[: keep % (2 * len(damaged))]))
 
 
 @pytest.mark.parametrize(
@@ -265,9 +372,14 @@ def test_damaged_files(
         ("csv", b"image,label\n" + b"\n".join(b"%d,%d" % (n, n) for n in range(70_000))),
         ("csv", b"image,label\n" + b"a" * 1_000_000 + b",b\n"),
         ("csv", b"\n" * 1_000_000),
+        ("yolo", b"0 " * 500_000),
+        ("yolo", b"0 .5 .5 1 1\n" * 80_000),
+        ("yolo", b"0 nan nan 1 1\n" * 70_000),
+        ("yolo", b"".join(b"%d .5 .5 1 1\n" % n for n in range(60_000))),
+        ("yolo", b"9" * 1_000_000),
+        ("yolo", b"\n" * 1_000_000),
     ],
     ids=lambda value: value if isinstance(value, str) else f"{len(value)} bytes",
 )  # fmt: skip
-def test_a_hostile_megabyte(tmp_path: Path, name: str, content: bytes) -> None:
-    (tmp_path / LABEL_FILES[name]).write_bytes(content)
-    survives(tmp_path / LABEL_FILES[name], name)
+def test_a_hostile_megabyte(written: dict[str, Path], name: str, content: bytes) -> None:
+    survives_content(written, name, content)

@@ -6,6 +6,7 @@ more memory than its own text and the columns. Outlines stay JSON text until the
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from espalier.data.findings import Finding
 from espalier.data.index import UNKNOWN
 from espalier.data.segments import Segments
 from espalier.errors import DataError, Problem
+from espalier.vision.masks import segment_box
 
 Key = int | str
 _PIECE = 1 << 14
@@ -257,6 +259,7 @@ class _Columns:
         rows: Any = slice(0, self._size) if keep.all() else np.flatnonzero(keep)
         stop = self._stop[: self._size]
         start = np.concatenate([stop[:1] * 0, stop[:-1]])
+        self._box_outlined(Segments(self._text, start, stop))
         return CocoFile(
             self._path,
             pictures,
@@ -269,6 +272,15 @@ class _Columns:
             Segments(self._text, start[rows], stop[rows]),
             findings,
         )
+
+    def _box_outlined(self, segments: Segments) -> None:
+        """Gives annotations that have an outline and no box the box around it; `data check` tells of broken ones."""
+        boxless = np.isnan(self._box_xyxy[: self._size, 0])
+        for m in np.flatnonzero(boxless & (segments.stop_M - segments.start_M > 2)).tolist():
+            with contextlib.suppress(DataError):
+                segment = segments[m]
+                if segment:
+                    self._box_xyxy[m] = segment_box(segment)
 
     def _mend(self, findings: list[Finding]) -> None:
         """Finds ids that are text in one place and numbers in the other; tells of those that are nowhere."""

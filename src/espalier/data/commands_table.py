@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from espalier.commands import Argument, Command
 
-_PATH = Argument("PATH", "a folder with a folder for each class, a CSV, a COCO file, or a folder or zip of these")
+_PATH = Argument("PATH", "a folder with a folder for each class, a CSV, a COCO, YOLO, VOC, KITTI, CVAT or Label Studio data set, or a zip")
 _PATHS = Argument("PATHS", "data sets; several become train, val, test by their names or order", many=True)
 _OUT = Argument("OUT", "the folder to write; it must not be there yet, or be empty")
 _FORMAT = Argument("--format", "the format of PATH by name; auto looks", default="auto")
@@ -12,7 +12,7 @@ _IMAGES = Argument("--images", "the folder that paths in a label file are relati
 _GROUP = Argument(
     "--group", "what belongs together: a CSV column, or a regular expression over the path with one group"
 )
-_TO = Argument("--to", "the format to write: folders, csv or coco; PATH's own without it")
+_TO = Argument("--to", "the format to write: folders, csv, coco, yolo, voc, kitti, cvat or label_studio; PATH's own without it")
 _PICTURES = Argument(
     "--pictures", "copy them, or write their present paths", choices=("copy", "reference"), default="copy"
 )

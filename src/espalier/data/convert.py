@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
@@ -37,16 +37,15 @@ def write(
     that is read.
     """
     form = get(format)
-    if pictures == "reference" and format == "folders":
-        raise UsageError(
-            Problem("--pictures", "a data set of folders consists of its pictures", "copy, or another format")
-        )
+    if pictures == "reference" and not form.refers:
+        what = f"a data set of the format {form.name} finds its pictures by where they lie"
+        raise UsageError(Problem("--pictures", what, "copy, or another format"))
     refuse_target(folder, (index.source for index in splits.values()))
     parted = len(splits) > 1 or set(splits) != {"train"}
     with storage.atomic_folder(folder) as made:
         if pictures == "copy":
             places = {s: form.place_pictures(index, s if parted else "") for s, index in splits.items()}
-            names = _unique(places)
+            names = _unique(places, by_stem=form.by_stem)
             _copy(splits, names, made, upright or {})
         else:
             names = {
@@ -72,23 +71,27 @@ def _absolute(path: str) -> str:
     return path if "://" in path else str(Path(path).resolve())
 
 
-def _unique(places: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """The places with a number added where two pictures would get the same; case does not tell names apart."""
+def _unique(places: Mapping[str, Sequence[str]], *, by_stem: bool) -> dict[str, list[str]]:
+    """The places with a number added where two pictures would get the same; case does not tell names apart.
+
+    `by_stem`: neither does the ending.
+    """
     taken: set[str] = set()
     names: dict[str, list[str]] = {}
     for split, wanted in places.items():
-        names[split] = [_free(name, taken) for name in wanted]
+        names[split] = [_free(name, taken, by_stem=by_stem) for name in wanted]
     return names
 
 
-def _free(name: str, taken: set[str]) -> str:
-    stem, dot, suffix = name.rpartition(".")
-    number, free = 2, name
-    while free.lower() in taken:
-        free = f"{stem}-{number}{dot}{suffix}" if dot else f"{name}-{number}"
+def _free(name: str, taken: set[str], *, by_stem: bool) -> str:
+    path = PurePosixPath(name)
+    stem, suffix = str(path.with_suffix("")), path.suffix
+    number, free = 2, stem
+    while (key := (free if by_stem else free + suffix).lower()) in taken:
+        free = f"{stem}-{number}"
         number += 1
-    taken.add(free.lower())
-    return free
+    taken.add(key)
+    return free + suffix
 
 
 def _copy(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +13,8 @@ Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 SHOWN = 20
 """So many problems are spelled out in an error; the rest are counted."""
+LISTED = 1000
+"""So many findings of one code a reader spells out; the rest are counted."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,28 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.severity}: {self.where}: {self.what}" + (f"\n  {self.fix}" if self.fix else "")
+
+
+class Notes:
+    """Findings as a reader makes them: of each code at most LISTED are spelled out."""
+
+    def __init__(self) -> None:
+        self._found: list[Finding] = []
+        self._seen: Counter[tuple[Severity, str]] = Counter()
+
+    def add(self, severity: Severity, code: str, where: str, what: str, fix: str = "") -> None:
+        """One more."""
+        self._seen[severity, code] += 1
+        if self._seen[severity, code] <= LISTED:
+            self._found.append(Finding(severity, code, where, what, fix))
+
+    def all(self, source: str) -> list[Finding]:
+        """Those spelled out, and for each code how many more there were."""
+        more = ((key, count - LISTED) for key, count in self._seen.items() if count > LISTED)
+        return [
+            *self._found,
+            *(Finding(*key, source, f"and {count} more findings of this kind") for key, count in more),
+        ]
 
 
 def raise_errors(findings: Iterable[Finding], source: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -46,6 +46,8 @@ class Index:
     kinds: frozenset[str]  # 'label', 'box', 'polygon', 'rle'
     format: str = ""
     findings: tuple[Finding, ...] = field(default=(), compare=False)  # what the reader could not use
+    files: NDArray[np.object_] | None = None  # (N,) str: the label file of each picture, where each has its own
+    ignored: NDArray[np.object_] | None = None  # (N,) of (k, 4): regions of no class in which nothing counts
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -76,11 +78,21 @@ class Index:
 
     def where(self, annotation: int) -> str:
         """Names an annotation for a message: file and line, or file and id, or the picture."""
+        row = int(self.image_row[annotation])
+        file = self.source if self.files is None else str(self.files[row])
         if self.line[annotation]:
-            return f"{self.source}:{int(self.line[annotation])}"
+            return f"{file}:{int(self.line[annotation])}"
         if self.format == "folders":
-            return self.name(int(self.image_row[annotation]))
-        return f"{self.source}: annotation {int(self.annotation_id[annotation])}"
+            return self.name(row)
+        return f"{file}: annotation {int(self.annotation_id[annotation])}"
+
+    def ignored_xyxy(self, row: int) -> NDArray[np.float32]:
+        """(k, 4) the regions of a picture in which nobody labelled, whatever the class."""
+        return np.zeros((0, 4), np.float32) if self.ignored is None else self.ignored[row]
+
+    def ignored_count(self) -> int:
+        """How many such regions there are."""
+        return 0 if self.ignored is None else sum(map(len, self.ignored))
 
     def annotations(self, row: int) -> Annotations:
         """The labels of one picture; outlines are decoded here. Raises DataError for an outline that is malformed."""
@@ -88,7 +100,8 @@ class Index:
         part = slice(start, stop)
         has_outlines = bool((self.segments.stop_M[part] > self.segments.start_M[part]).any())
         outlines: tuple[Any, ...] = tuple(self.segments[m] for m in range(start, stop)) if has_outlines else ()
-        return Annotations(self.class_id[part], self.box_xyxy[part], self.is_crowd[part], outlines)
+        ignored_xyxy = self.ignored_xyxy(row)
+        return Annotations(self.class_id[part], self.box_xyxy[part], self.is_crowd[part], outlines, ignored_xyxy)
 
     def counts(self) -> NDArray[np.int64]:
         """(C,) annotations of each class."""
@@ -113,6 +126,8 @@ class Index:
             group=None if self.group is None else self.group[wanted],
             offsets=offsets,
             findings=(),
+            files=None if self.files is None else self.files[wanted],
+            ignored=None if self.ignored is None else self.ignored[wanted],
         )
 
     def keep_annotations(self, keep_M: NDArray[np.bool_]) -> Index:
@@ -164,6 +179,9 @@ class Index:
             digest.update(np.ascontiguousarray(column).astype(column.dtype.newbyteorder("<")).tobytes() + b"\1")
         if self.segments.text:
             digest.update(b"".join(self.segments.raw(m) for m in range(len(self.segments))))
+        if self.ignored is not None and self.ignored_count():
+            boxes = ((row, box.tolist()) for row, box in enumerate(self.ignored) if len(box))
+            digest.update(repr(list(boxes)).encode() + b"\1")
         return digest.hexdigest()
 
 
@@ -225,8 +243,13 @@ def assemble(
     image_id: NDArray[np.int64] | None = None,
     group: Sequence[str] | None = None,
     findings: Sequence[Finding] = (),
+    files: Sequence[str] | None = None,
+    ignored: Mapping[int, Sequence[Sequence[float]]] | None = None,
 ) -> Index:
-    """An Index from annotations in any order; `image_row` (M,) names the picture of each."""
+    """An Index from annotations in any order; `image_row` (M,) names the picture of each.
+
+    `ignored` are boxes by picture.
+    """
     n, m = len(paths), len(image_row)
     order = _by_picture(image_row)
     boxes = np.full((m, 4), np.nan, np.float32) if box_xyxy is None else box_xyxy[order].astype(np.float32, copy=False)
@@ -250,7 +273,17 @@ def assemble(
         kinds=kinds_of(boxes, outlines),
         format=format,
         findings=tuple(findings),
+        files=None if files is None else _objects(files),
+        ignored=_regions(ignored, n) if ignored else None,
     )
+
+
+def _regions(ignored: Mapping[int, Sequence[Sequence[float]]], count: int) -> NDArray[np.object_]:
+    """(N,) the boxes of each picture, (k, 4)."""
+    column = np.empty(count, np.object_)
+    for row in range(count):
+        column[row] = np.array(ignored.get(row, ()), np.float32).reshape(-1, 4)
+    return column
 
 
 def _by_picture(image_row: NDArray[np.int64]) -> Any:
@@ -267,11 +300,21 @@ def _objects(texts: Sequence[str]) -> NDArray[np.object_]:
     return column
 
 
+def with_findings(splits: Mapping[str, Index], findings: Sequence[Finding]) -> dict[str, Index]:
+    """The splits of one reading; what was found in it is told with the first of them."""
+    return {
+        split: replace(index, findings=tuple(findings)) if place == 0 else index
+        for place, (split, index) in enumerate(splits.items())
+    }
+
+
 def join(indexes: Sequence[Index], *, source: str) -> Index:
     """All pictures of several indexes that have the same root and classes, one after the other."""
     first = indexes[0]
     shifts = np.cumsum([0, *(len(index) for index in indexes)])
     groups = [g for index in indexes for g in (index.group if index.group is not None else [""] * len(index))]
+    files = [str(file) for index in indexes if index.files is not None for file in index.files]
+    regions = [index.ignored_xyxy(row).tolist() for index in indexes for row in range(len(index))]
     return assemble(
         root=first.root,
         source=source,
@@ -287,4 +330,6 @@ def join(indexes: Sequence[Index], *, source: str) -> Index:
         size_hw=np.concatenate([index.size_hw for index in indexes]),
         group=groups if any(index.group is not None for index in indexes) else None,
         findings=[finding for index in indexes for finding in index.findings],
+        files=files if all(index.files is not None for index in indexes) else None,
+        ignored={row: boxes for row, boxes in enumerate(regions) if len(boxes)},
     )

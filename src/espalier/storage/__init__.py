@@ -143,6 +143,27 @@ def list_files(path: StrPath, *, recursive: bool = True) -> list[str]:
     return [join(path, name) for name in sorted(wanted)]
 
 
+def list_folders(path: StrPath) -> list[str]:
+    """The folders below, empty ones too, sorted, as names relative to `path`, hidden ones left out.
+
+    Addresses know only files, and of a zip only the folders that were stored in it are told.
+    """
+    inside = _zip_parts(path)
+    if inside is not None:
+        with _reading(path):
+            names = zips.folders_below(*inside)
+    elif is_remote(path):
+        names = []
+    else:
+        root = _local(path)
+        names = [
+            p.relative_to(root).as_posix()
+            for here, folders, _ in os.walk(root)
+            for p in map(Path(here).joinpath, folders)
+        ]
+    return sorted(name for name in names if not _hidden(name))
+
+
 def _hidden(name: str) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 

@@ -24,6 +24,13 @@ def names_below(file: Path, folder: str) -> list[str]:
     return [name[len(start) :] for name in _names(_opened(file)) if name.startswith(start)]
 
 
+def folders_below(file: Path, folder: str) -> list[str]:
+    """The folders that are stored as such below a folder of the zip, named from there."""
+    start = f"{folder}/" if folder else ""
+    stored = (info.filename.rstrip("/") for info in _opened(file).infolist() if info.is_dir())
+    return [name[len(start) :] for name in stored if name.startswith(start) and len(name) > len(start)]
+
+
 def is_member(file: Path, name: str) -> bool:
     """Is there a file of that name?"""
     return name in _names(_opened(file))

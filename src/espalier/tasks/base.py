@@ -39,6 +39,8 @@ class Annotations:
     box_xyxy: NDArray[np.float32]  # (n, 4)
     is_crowd: NDArray[np.bool_]  # (n,)
     segments: Sequence[Any] = ()  # n items: polygons, RLE or None
+    ignored_xyxy: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    """(k, 4) regions of no class: what lies there was not labelled and counts neither for nor against a model."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class Scores:
     per_item: Mapping[str, Any] = field(default_factory=dict)  # what the metric resamples, one row a picture
     names: Sequence[str] = ()  # the pictures, in the order of per_item
     errors: frozenset[str] = frozenset()  # keys of the figures of which less is better
+    suggested: Mapping[str, Figure] = field(default_factory=dict)  # decode parameters that suit these pictures best
 
     @property
     def value(self) -> float:
@@ -186,11 +189,16 @@ class Task(Protocol):
     def explain_targets(self, answer: Answer, asked: Sequence[str], classes: Sequence[str]) -> list[ExplainTarget]:
         """One for each word of `asked`; without words the answer's own. Raises UsageError for a word that fits none."""
 
-    def draw(self, image_HWC: NDArray[Any], prediction: Any, classes: Sequence[str]) -> NDArray[np.uint8]:
-        """The picture with the prediction drawn on it, RGB uint8."""
+    def draw(
+        self, image_HWC: NDArray[Any], prediction: Any, classes: Sequence[str], *, truth: Any = None
+    ) -> NDArray[np.uint8]:
+        """The picture with the prediction drawn on it, RGB uint8; with the target `truth` also what it misses."""
 
-    def row(self, prediction: Any, classes: Sequence[str]) -> dict[str, Any]:
-        """The prediction as a flat record for CSV."""
+    def words(self, prediction: Any, classes: Sequence[str]) -> str:
+        """The prediction in a few words, for one line on the screen."""
+
+    def rows(self, prediction: Any, classes: Sequence[str]) -> list[dict[str, Any]]:
+        """The prediction as flat records for CSV: one for what is said of the whole picture, or one for each object."""
 
     def to_json(self, prediction: Any, classes: Sequence[str]) -> dict[str, Any]:
         """The prediction in full, as JSON data."""

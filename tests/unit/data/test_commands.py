@@ -85,7 +85,7 @@ def test_pictures_may_stay_where_they_are(photos: Path, tmp_path: Path) -> None:
     index = read_index(str(tmp_path / "csv"))
     assert Path(index.path(0)) == photos.resolve() / "bars" / "000.png"
     assert [file.name for file in (tmp_path / "csv").iterdir()] == ["labels.csv"]
-    with pytest.raises(UsageError, match="consists of its pictures"):
+    with pytest.raises(UsageError, match="finds its pictures by where they lie"):
         commands.convert(str(photos), str(tmp_path / "x"), **{**WRITE, "pictures": "reference"})
 
 

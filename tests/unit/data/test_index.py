@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from espalier.data import convert
 from espalier.data.formats import detect, read_index, read_splits
 from espalier.data.formats.base import Place, safe_name, split_in_name
 from espalier.data.index import Index, assemble
@@ -312,3 +313,36 @@ def test_a_csv_without_one_good_row_says_why(tmp_path: Path, text: str, says: st
 def test_other_columns_may_have_lines(tmp_path: Path) -> None:
     index = read_index(write(tmp_path / "labels.csv", 'image,label,note\na.jpg,cat,"two\nlines"\nb.jpg,dog,\n'))
     assert (list(index.paths), index.line.tolist()) == (["a.jpg", "b.jpg"], [2, 4])
+
+
+def test_an_outline_without_a_box_gets_the_box_around_it(tmp_path: Path) -> None:
+    segments = [[[1, 2, 9, 2, 9.5, 8]], {"size": [20, 30], "counts": [21, 5, 15, 5, 554]}, {"size": [9], "counts": "x"}]
+    annotations = [{"id": n, "image_id": 7, "category_id": 1, "segmentation": s} for n, s in enumerate(segments)]
+    index = read_index(write(tmp_path / "c.json", coco(annotations=annotations)))
+    assert index.box_xyxy[:2].tolist() == [[1, 2, 9.5, 8], [1, 1, 3, 6]]
+    assert np.isnan(index.box_xyxy[2]).all()
+
+
+def test_the_area_written_is_the_outlines(tmp_path: Path) -> None:
+    segments = [[[0, 0, 10, 0, 10, 10]], {"size": [20, 30], "counts": [21, 5, 574]}]
+    annotations = [
+        {"id": n, "image_id": 7, "category_id": 1, "bbox": [0, 0, 10, 10], "segmentation": s}
+        for n, s in enumerate(segments)
+    ]
+    index = read_index(write(tmp_path / "c.json", coco(annotations=annotations)))
+    touch(tmp_path, "a.jpg", "b.jpg")
+    convert.write({"train": index}, tmp_path / "out", format="coco")
+    written = json.loads((tmp_path / "out" / "train.json").read_text())
+    assert [item["area"] for item in written["annotations"]] == [50, 5]
+
+
+def test_an_empty_class_folder_is_told(tmp_path: Path) -> None:
+    touch(tmp_path, "train/cat/1.jpg", "train/dog/2.jpg", "train/cow/notes.txt", "val/cat/3.jpg")
+    (tmp_path / "train" / "fox").mkdir()
+    (tmp_path / "val" / "dog").mkdir()  # has pictures in train: told by `data check` itself
+    (tmp_path / "train" / "cat" / "old").mkdir()
+    found = read_splits(str(tmp_path))["train"].findings
+    assert [(f.severity, f.code, f.where) for f in found] == [
+        ("warning", "empty-class-folder", str(tmp_path / "train" / "cow")),
+        ("warning", "empty-class-folder", str(tmp_path / "train" / "fox")),
+    ]

@@ -15,7 +15,10 @@ from espalier import storage
 from espalier.data.findings import Finding
 from espalier.data.formats.base import UNSPLIT, Loss, Options, Place, parent, picture_root, safe_name, split_in_name
 from espalier.data.index import UNKNOWN, Index, assemble
+from espalier.data.outlines import segment_of
+from espalier.data.segments import Segments
 from espalier.errors import DataError, Problem
+from espalier.vision.masks import segment_area
 
 if TYPE_CHECKING:
     from espalier.data.coco_file import CocoFile, Key
@@ -30,6 +33,8 @@ class Coco:
     name = "coco"
     help = "a COCO .json file, or a folder with one for each of train, val and test (Roboflow's layout too)"
     holds = frozenset({"label", "box", "polygon", "rle"})
+    refers = True
+    by_stem = False
 
     def detect(self, place: Place) -> int:
         """Sure of a .json file that speaks of images or annotations."""
@@ -60,8 +65,10 @@ class Coco:
         import msgspec
 
         for split, index in splits.items():
-            storage.write_atomic(folder / f"{split}.json", msgspec.json.encode(_document(index, names[split])))
-        return ()
+            told = _ignored_as_crowds(index)
+            storage.write_atomic(folder / f"{split}.json", msgspec.json.encode(_document(told, names[split])))
+        regions = sum(index.ignored_count() for index in splits.values())
+        return (Loss("ignored regions, written as a crowd of each class", regions),) if regions else ()
 
 
 # ---- reading -------------------------------------------------------------------------------------------------------
@@ -178,6 +185,28 @@ def _same_ids(file: CocoFile) -> list[Finding]:
 # ---- writing -------------------------------------------------------------------------------------------------------
 
 
+def _ignored_as_crowds(index: Index) -> Index:
+    """COCO knows crowds of a class only; one of each class in the same place means the same."""
+    count = index.ignored_count()
+    if not count:
+        return index
+    classes = len(index.classes)
+    regions = np.concatenate([index.ignored_xyxy(row) for row in range(len(index))])
+    rows = np.repeat(np.arange(len(index)), [len(index.ignored_xyxy(row)) for row in range(len(index))])
+    fresh = int(index.annotation_id.max(initial=0)) + 1 + np.arange(count * classes)
+    return assemble(
+        root=index.root, source=index.source, format=index.format, paths=list(index.paths), classes=index.classes,
+        class_ids=index.class_ids, size_hw=index.size_hw, image_id=index.image_id,
+        group=None if index.group is None else list(index.group),
+        image_row=np.concatenate([index.image_row, np.repeat(rows, classes)]),
+        class_id=np.concatenate([index.class_id, np.tile(np.arange(classes), count)]),
+        box_xyxy=np.concatenate([index.box_xyxy, np.repeat(regions, classes, axis=0)]),
+        is_crowd=np.concatenate([index.is_crowd, np.ones(count * classes, np.bool_)]),
+        annotation_id=np.concatenate([index.annotation_id, fresh]),
+        segments=Segments.join([index.segments, Segments.empty(count * classes)]),
+    )  # fmt: skip
+
+
 def _document(index: Index, names: Sequence[str]) -> dict[str, Any]:
     ids = _unique_ids(index.image_id)
     return {
@@ -214,6 +243,7 @@ def _labels(index: Index, ids: NDArray[np.int64]) -> list[dict[str, Any]]:
             item["area"] = round((right - x) * (bottom - y), 4)
         if index.segments.kind(m):
             item["segmentation"] = msgspec.Raw(index.segments.raw(m))
+            item["area"] = round(segment_area(segment_of(index, m), where=index.where(m)), 4)
         items.append(item)
     return items
 

@@ -85,6 +85,8 @@ class Csv:
     name = "csv"
     help = "a .csv with the columns image and label; xmin, ymin, xmax, ymax, group and split are understood too"
     holds = frozenset({"label", "box"})
+    refers = True
+    by_stem = False
 
     def detect(self, place: Place) -> int:
         """Sure of a .csv that has a column for the picture and one for the label."""
@@ -322,10 +324,12 @@ def _number(value: np.float32) -> str:
 
 def _losses(indexes: Sequence[Index]) -> tuple[Loss, ...]:
     outlines = sum(int((index.segments.stop_M > index.segments.start_M).sum()) for index in indexes)
+    ignored = sum(index.ignored_count() for index in indexes)
     used = np.sum([index.counts() for index in indexes], axis=0)
     barred = sum(_BETWEEN in name for name in indexes[0].classes)
     found = {
         "outlines": outlines,
+        "ignored regions": ignored,
         "classes that no picture has": int((used == 0).sum()),
         f"class names with '{_BETWEEN}', which will be read as several labels": barred,
     }

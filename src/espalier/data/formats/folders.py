@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from espalier import storage
 from espalier.data.findings import Finding
 from espalier.data.formats.base import SPLIT_NAMES, UNSPLIT, Loss, Options, Place, safe_name
-from espalier.data.index import Index, assemble
+from espalier.data.index import Index, assemble, with_findings
 from espalier.errors import DataError, Problem
 
 
@@ -19,6 +20,8 @@ class Folders:
     name = "folders"
     help = "a folder with a folder of pictures for each class (train/, val/ and test/ above them are understood)"
     holds = frozenset({"label"})
+    refers = False
+    by_stem = False
 
     def detect(self, place: Place) -> int:
         """Half sure of any folder whose pictures lie in folders of their own."""
@@ -35,7 +38,9 @@ class Folders:
             raise DataError(
                 Problem(place.path, f"{len(names)} pictures, but none in a class folder", expected=self.help)
             )
-        return {split: _index(place, root, found, classes) for split, found in parts.items()}
+        found = {split: _index(place, root, pictures, classes) for split, pictures in parts.items()}
+        first = next(iter(found))
+        return found | with_findings({first: found[first]}, [*found[first].findings, *_empty(root, classes)])
 
     def place_pictures(self, index: Index, split: str) -> list[str]:
         """`split/class/name`; a picture of several classes goes where its first one is."""
@@ -100,6 +105,19 @@ def _loose(path: str) -> Finding:
     return Finding("warning", "no-class", path, "the picture is in no class folder and is left out", "move it into one")
 
 
+def _empty(root: str, classes: Sequence[str]) -> list[Finding]:
+    """Folders where a class's would lie that have no picture in them, unless another part has pictures of the class."""
+    names = [name.split("/") for name in storage.list_folders(root)]
+    parted = any(name[0].lower() in SPLIT_NAMES for name in names) and not set(map(str.lower, classes)) & set(
+        SPLIT_NAMES
+    )
+    depth = 2 if parted else 1
+    bare = ["/".join(name) for name in names if len(name) == depth and name[-1] not in classes]
+    what = "the folder has no picture in it, so there is no such class"
+    fix = "put pictures into it, or delete it"
+    return [Finding("warning", "empty-class-folder", storage.join(root, name), what, fix) for name in bare]
+
+
 def _class_of(index: Index, row: int) -> str:
     start, stop = index.offsets[row], index.offsets[row + 1]
     return _folder(index.classes[index.class_id[start]]) if stop > start else "_without_label"
@@ -122,6 +140,7 @@ def _lost(index: Index) -> dict[str, int]:
     return {
         "boxes": int((~np.isnan(index.box_xyxy[:, 0])).sum()),
         "outlines": int((index.segments.stop_M > index.segments.start_M).sum()),
+        "ignored regions": index.ignored_count(),
         "further labels of pictures that have more than one": int(np.maximum(per_picture - 1, 0).sum()),
         "pictures without a label, now in the folder _without_label": int((per_picture == 0).sum()),
         "classes that no picture has": int((index.picture_counts() == 0).sum()) if len(index) else 0,
