@@ -47,7 +47,7 @@ def galleries(
     shown = []
     for number, row in enumerate(_rows(samples, scored, count), 1):
         pictures = list(_shown(run, model, samples, row, suite, at, seed, severity, number))
-        title = f"{samples.index.name(row)} at severity {severity}"
+        title = f"Under each corruption at severity {severity}: {samples.index.name(row)}"
         note = "as the network sees it, with its answer" if at == "input" else "corrupted in its own pixels"
         shown.append(Gallery(title, pictures, note))
     return shown
@@ -93,7 +93,7 @@ def _curve(found: Robustness) -> Curve:
     series = [_line(found, name, names) for name, names in GROUPS.items() if set(names) & set(found.suite.names)]
     scale = f"{found.figure.name}" + (", less is better" if not found.higher_is_better else "")
     return Curve(
-        "Stronger and stronger", "severity (0: clean)", scale, series,
+        "By severity", "severity (0: clean)", scale, series,
         "the mean of each group of corruptions; the band is its 95 % interval",
     )  # fmt: skip
 
@@ -105,7 +105,7 @@ def _line(found: Robustness, name: str, names: Sequence[str]) -> Series:
     for s in range(len(found.suite.severities)):
         values_B = found.value_KSB[rows, s].mean(axis=0)
         figures.append(with_interval("", float(found.value_KS[rows, s].mean()), values_B, ""))
-    banded = all(figure.low is not None for figure in figures[1:])
+    banded = any(figure.low is not None for figure in figures[1:])
     return Series(
         name, [0, *found.suite.severities], [figure.value for figure in figures],
         [_end(figure.low, figure.value) for figure in figures] if banded else None,

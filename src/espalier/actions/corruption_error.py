@@ -98,7 +98,7 @@ def errors(found: Robustness, baseline: Baseline) -> Errors:
     each = {name: _figure("CE", each_K[k : k + 1], each_KB[k : k + 1]) for k, name in enumerate(names)}
     left = tuple(name for k, name in enumerate(names) if not (kept_K[k] and told_K[k]))
     return Errors(
-        baseline, each, _figure("mCE", each_K[kept_K], each_KB[kept_K]),
+        baseline, each, _figure("mean corruption error (mCE)", each_K[kept_K], each_KB[kept_K]),
         _figure("relative mCE", more_K[told_K], more_KB[told_K]), left,
     )  # fmt: skip
 

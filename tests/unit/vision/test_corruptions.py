@@ -22,7 +22,7 @@ def picture(height: int = 40, width: int = 56, bands: int = 3, dtype: Any = np.u
     y, x = np.mgrid[0:height, 0:width] / max(height, width)
     waves = [0.5 + 0.35 * np.sin(6 * (x * (c + 1) + y * (bands - c))) for c in range(bands)]
     light = np.stack(waves, axis=2) * np.where(x > 0.5, 0.6, 1.0)[..., None] + rng.normal(0, 0.03, (height, width, 1))
-    return np.rint(light.clip(0, 1) * np.iinfo(dtype).max).astype(dtype)
+    return np.asarray(np.rint(light.clip(0, 1) * np.iinfo(dtype).max), dtype)
 
 
 def flat(value: int, side: int = 200) -> NDArray[np.uint8]:

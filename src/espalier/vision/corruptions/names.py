@@ -68,6 +68,7 @@ def select(words: Iterable[str], *, where: str = "corruptions") -> tuple[str, ..
     Raises InputError that names what is close for each unknown word, or where there is none.
     """
     given = [word.strip().replace("-", "_").lower() for word in words]
+    given = [word if word in SETS else SHORT.get(word, word) for word in given]
     unknown = [word for word in given if word not in SETS and word not in names()]
     if unknown:
         raise InputError(*(_unknown(word, [*SETS, *names()], where) for word in unknown))
