@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
 from espalier import storage
@@ -21,7 +21,8 @@ from espalier.runs.report import write_report
 from espalier.runs.run import Run
 from espalier.spec.sections import ExplainSpec, Spec
 from espalier.tasks.base import ExplainTarget, ImageQuery
-from espalier.vision.corruptions import Corruption, corrupt, parse
+from espalier.vision.corruptions import Corruption, parse
+from espalier.vision.corruptions.queries import corrupt_placed
 
 if TYPE_CHECKING:
     from torch import nn
@@ -176,8 +177,7 @@ def _picture(
     words = spec.explain.targets
     for changed in (None, *([corruption] if corruption else [])):
         for one in models:
-            query = _query(picture, one.model, changed, spec)
-            view = View(one.model.predictor(batch_size=spec.explain.batch_size), query)
+            view = _view(picture, one.model, changed, spec)
             targets = _targets(one.model, view, words)
             words = words or tuple(target.asked for target in targets)
             side = Side(one.letter, one.model.name, "" if changed is None else str(changed))
@@ -190,15 +190,14 @@ def _picture(
     return panels
 
 
-def _query(picture: Chosen, model: OpenModel, changed: Corruption | None, spec: Spec) -> ImageQuery:
+def _view(picture: Chosen, model: OpenModel, changed: Corruption | None, spec: Spec) -> View:
+    """The picture before the model; corrupted in the network's pixels, as `evaluate --corruptions` does."""
     query = picture.read(model.channels, spec.data.max_pixels)
-    if changed is None:
-        return query
-    has_alpha = model.channels == "rgba"
-    image_HWC = corrupt(
-        query.image_HWC, changed.name, changed.severity, seed=spec.seed, key=query.name, alpha=has_alpha
-    )
-    return replace(query, image_HWC=image_HWC)
+    placed = None
+    if changed is not None:
+        clean = model.prepare.placed(query)
+        placed = corrupt_placed(clean, model.prepare, changed, seed=spec.seed, key=query.name)
+    return View(model.predictor(batch_size=spec.explain.batch_size), query, placed)
 
 
 def _measured(

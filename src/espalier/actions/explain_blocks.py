@@ -171,8 +171,8 @@ def _how_to_read(asked: ExplainSpec) -> Text:
         "map has its own values: of RISE, by how much the score rises where the picture is seen.\n\n"
         "The deletion score replaces pixels by the picture's mean colour, the insertion score begins with a picture "
         f"blurred by {100 * BLUR_SHARE:.0f} % of its longer side; both go in {asked.steps} equal steps, the most "
-        "marked pixels first, and are areas below the curve of what the model says. A map can be pretty and wrong: believe "
-        "those that are clearly better than a random map.",
+        "marked pixels first, and are areas below the curve of what the model says. A map can be pretty and "
+        "wrong: believe those that are clearly better than a random map.",
     )
 
 

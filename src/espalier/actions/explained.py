@@ -138,7 +138,7 @@ def empty(size_hw: tuple[int, int], bands: int) -> NDArray[np.uint8]:
 
 def answer_picture(run: Run, number: int, side: Side, model: OpenModel, view: View) -> str:
     """The picture with the model's answer, as the task draws it; its path in the run."""
-    drawn = model.task.draw(view.query.image_HWC, view.answer().prediction, model.classes)
+    drawn = model.task.draw(view.picture(), view.answer().prediction, model.classes)
     return run.picture(f"{number:05d}{side.suffix}", drawn)
 
 
@@ -163,7 +163,7 @@ def panels(run: Run, sight: Sight, target: ExplainTarget, measured: Measured, fo
 
 def _write_pictures(run: Run, stem: str, view: View, heat: Heat, map_HW: NDArray[np.float32]) -> tuple[str, str]:
     """The map over the picture, and of a layer's own maps its places by their likeness."""
-    drawn = overlay(view.query.image_HWC, map_HW, from_zero=heat.kind.from_zero)
+    drawn = overlay(view.picture(), map_HW, from_zero=heat.kind.from_zero)
     path = _write_png(run, f"{stem}-{heat.kind.name}", drawn)
     if heat.inside_CHW is None:
         return path, ""

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from espalier.explainer.frames import resample, seen
 from espalier.runtime.predictor import Predictor, PreparedBatch
 from espalier.tasks.base import Answer, ExplainTarget
+from espalier.vision.prepare import Placed
 
 BLUR_SHARE = 1 / 20
 """Standard deviation of the blurred picture, over its longer side: coarse shades stay, what made the answer goes."""
@@ -20,15 +22,18 @@ BLUR_SHARE = 1 / 20
 class View:
     """A query placed in the network's input once; its pixels are then changed there and go on as ever.
 
-    `image_HWC` is the placed picture in its own depth. Only the part that shows the picture may be changed: padding is
-    left as evaluation has it. A query of several pictures is changed in its first.
+    `placed` is the query in the network's pixels, where it was altered (corrupted); else that is made here.
+    Only the part that shows the picture is changed: padding is left as evaluation has it. A query of several pictures
+    is changed in its first.
     """
 
-    def __init__(self, predictor: Predictor, query: Any) -> None:
-        self.predictor, self.query = predictor, query
+    def __init__(self, predictor: Predictor, query: Any, placed: Placed | None = None) -> None:
+        self.predictor, self.query, self.is_altered = predictor, query, placed is not None
+        self.placed = predictor.prepare.placed(query) if placed is None else placed
         self.part = predictor.prepare.inputs[0]
-        self.image_HWC, self.geometry = self.part.place(getattr(query, f"{self.part.source}_HWC"))
-        self.arrays = predictor.prepare(query).arrays
+        self.image_HWC = self.placed.images[self.part.name]
+        self.geometry = self.placed.geometries[self.part.name]
+        self.arrays = predictor.prepare.finished(self.placed).arrays
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -40,6 +45,17 @@ class View:
         """The part that shows the picture."""
         height, width = self.size_hw
         return self.image_HWC[:height, :width]
+
+    def picture(self) -> NDArray[Any]:
+        """The user's picture (H, W, C); of an altered one, in its pixels, what the network sees of it."""
+        source_HWC: NDArray[Any] = getattr(self.query, f"{self.part.source}_HWC")
+        if not self.is_altered:
+            return source_HWC
+        bands = [resample(self.shown_HWC[:, :, c], self.geometry) for c in range(self.shown_HWC.shape[2])]
+        shown_HWC = np.rint(np.stack(bands, axis=2)).astype(self.image_HWC.dtype)
+        if source_HWC.shape != shown_HWC.shape:
+            return shown_HWC
+        return np.where(seen(self.geometry)[:, :, None], shown_HWC, source_HWC)
 
     def grey(self) -> NDArray[np.float32]:
         """Nothing to see: the picture's mean colour (1, 1, C)."""
