@@ -33,7 +33,7 @@ class Plan:
 class Arrays:
     """A batch in numpy: inputs (B, …) by name, targets (B, …) or, if ragged, a list of B arrays."""
 
-    inputs: dict[str, NDArray[np.float32]]
+    inputs: dict[str, NDArray[Any]]
     targets: dict[str, Any]
     names: list[str]
 
@@ -52,12 +52,17 @@ class BatchMaker:
     def __call__(self, plan: Plan) -> Arrays:
         """Raises ImageError or DataError for a picture or label that can't be used."""
         items = [self._item(int(row), plan.epoch, plan.position + i) for i, row in enumerate(plan.rows)]
-        inputs = {self.prepare.inputs[0].name: self._pixels([placed for placed, _, _ in items])}
-        targets = self._collate([target for _, target, _ in items])
+        inputs = self._inputs([placed for placed, *_ in items], [geometry for _, geometry, *_ in items])
+        targets = self._collate([target for _, _, target, _ in items])
         if plan.mix and self.augment is not None:
             rng = generator(self.seed, MIX, plan.epoch, plan.position)
             inputs, targets = mix(inputs, targets, self.augment, rng, self.task.mixable)
-        return Arrays(inputs, targets, [name for _, _, name in items])
+        return Arrays(inputs, targets, [name for *_, name in items])
+
+    def _inputs(self, placed: Sequence[NDArray[Any]], geometries: Sequence[Geometry]) -> dict[str, NDArray[Any]]:
+        frame = self.prepare.inputs[0].name
+        valid = [self.prepare.valid_arrays({frame: geometry}) for geometry in geometries]
+        return {frame: self._pixels(placed)} | {name: np.stack([v[name] for v in valid]) for name in valid[0]}
 
     def _pixels(self, placed: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """(B, channels, H, W)"""
@@ -69,7 +74,7 @@ class BatchMaker:
             self.prepare.pixels(image_HWC, out=batch[number])
         return batch
 
-    def _item(self, row: int, epoch: int, position: int) -> tuple[NDArray[Any], dict[str, NDArray[Any]], str]:
+    def _item(self, row: int, epoch: int, position: int) -> tuple[NDArray[Any], Geometry, dict[str, NDArray[Any]], str]:
         image_HWC = self.samples.image(row)
         image_in, geometry = self._place(image_HWC, epoch, position)
         sample = self.samples.sample(row, image_HWC)
@@ -77,7 +82,7 @@ class BatchMaker:
         targets = self.task.targets(sample, flat, self.classes)
         if geometry is None and not set(targets) <= set(self.task.mixable):
             raise SpecError(_cannot_rotate(self.task.name))
-        return image_in, targets, sample.name
+        return image_in, flat, targets, sample.name
 
     def _place(self, image_HWC: NDArray[Any], epoch: int, position: int) -> tuple[NDArray[Any], Geometry | None]:
         if self.augment is None:

@@ -29,7 +29,7 @@ from espalier.vision.steps import ORDER, STEPS, CentreCrop, Normalise, Pad, Resi
 
 __all__ = [
     "BoxesInput", "CentreCrop", "Normalise", "Pad", "Placed", "Prepare", "PrepareInput", "Prepared", "Resize", "Step",
-    "standard_prepare",
+    "ValidInput", "standard_prepare",
 ]  # fmt: skip
 VERSION = 1
 MAX_BETWEEN_PX = 2**26  # of a resized picture before its crop
@@ -149,6 +149,19 @@ class BoxesInput:
 
 
 @dataclass(frozen=True)
+class ValidInput:
+    """The part of the picture input `frame` that shows the picture, from its top left corner, as an input: int64 (2,),
+    height and width in pixels. For networks that must not look at padding."""
+
+    name: str = "valid_hw"
+    frame: str = "image"
+
+    def array(self, geometries: Mapping[str, Geometry]) -> NDArray[np.int64]:
+        """The input, by the maps of the picture inputs."""
+        return np.array(geometries[self.frame].valid_hw, np.int64)
+
+
+@dataclass(frozen=True)
 class Placed:
     """A query between the geometric and the value steps: its pictures in the network's pixels (uint8 or uint16) by
     input, the maps to their source, and the arrays of its boxes. What may be done to any query's pictures alike, with
@@ -163,7 +176,7 @@ class Placed:
 class Prepared:
     """A network's inputs without a batch axis. `geometry` is the first picture's, `geometries` those of all by name."""
 
-    arrays: dict[str, NDArray[np.float32]]
+    arrays: dict[str, NDArray[Any]]  # float32, but for the int64 of a ValidInput
     geometry: Geometry
     geometries: Mapping[str, Geometry] = field(default_factory=dict)
 
@@ -174,17 +187,18 @@ class Prepare:
 
     inputs: tuple[PrepareInput, ...]
     boxes: tuple[BoxesInput, ...] = ()
+    valid: tuple[ValidInput, ...] = ()
     version: int = VERSION
 
     def __post_init__(self) -> None:
-        names = [part.name for part in self.inputs] + [part.name for part in self.boxes]
+        names = [part.name for parts in (self.inputs, self.boxes, self.valid) for part in parts]
         if not self.inputs or len(set(names)) != len(names):
             raise ModelError("prepare: it needs inputs, each with its own name")
         if self.version != VERSION:
             text = f"prepare: version {self.version} is unknown"
             raise ModelError(Problem("", text, f"this Espalier knows version {VERSION}", "update Espalier"))
-        for boxes in self.boxes:
-            self.input(boxes.frame)
+        for frame in [part.frame for part in self.boxes] + [part.frame for part in self.valid]:
+            self.input(frame)
 
     def input(self, name: str | None = None) -> PrepareInput:
         """The picture input of that name, the first without one."""
@@ -226,8 +240,13 @@ class Prepare:
 
     def finished(self, placed: Placed) -> Prepared:
         """The value steps after `placed`."""
-        arrays = {part.name: part.pixels(placed.images[part.name]) for part in self.inputs} | placed.boxes
+        pictures = {part.name: part.pixels(placed.images[part.name]) for part in self.inputs}
+        arrays: dict[str, NDArray[Any]] = {**pictures, **placed.boxes, **self.valid_arrays(placed.geometries)}
         return Prepared(arrays, placed.geometries[self.inputs[0].name], placed.geometries)
+
+    def valid_arrays(self, geometries: Mapping[str, Geometry]) -> dict[str, NDArray[np.int64]]:
+        """The inputs that say which part of a picture input is no padding, by the maps of the picture inputs."""
+        return {part.name: part.array(geometries) for part in self.valid}
 
     def to_json(self) -> dict[str, Any]:
         """JSON data that `from_json` reads back to an equal Prepare."""
@@ -235,19 +254,24 @@ class Prepare:
         value: dict[str, Any] = {"version": self.version, "inputs": inputs}
         if self.boxes:
             value["boxes"] = [asdict(boxes) for boxes in self.boxes]
+        if self.valid:
+            value["valid"] = [asdict(part) for part in self.valid]
         return prepare_json.plain_record(value)
 
     @staticmethod
     def from_json(value: Any) -> Prepare:
         """The Prepare that JSON data describes. Raises ModelError on anything it does not know, or of another type."""
-        top = prepare_json.record(value, "prepare", {"version": int, "inputs": list}, {"boxes": list})
+        top = prepare_json.record(value, "prepare", {"version": int, "inputs": list}, {"boxes": list, "valid": list})
         if top["version"] != VERSION:
             return Prepare((PrepareInput(),), version=top["version"])  # raises, naming the version
         inputs = tuple(_input_from_json(part, f"prepare.inputs[{n}]") for n, part in enumerate(top["inputs"]))
         boxes = [
             prepare_json.build(BoxesInput, part, f"prepare.boxes[{n}]") for n, part in enumerate(top.get("boxes", []))
         ]
-        return Prepare(inputs, tuple(boxes))
+        valid = [
+            prepare_json.build(ValidInput, part, f"prepare.valid[{n}]") for n, part in enumerate(top.get("valid", []))
+        ]
+        return Prepare(inputs, tuple(boxes), tuple(valid))
 
 
 def standard_prepare(

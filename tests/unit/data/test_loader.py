@@ -18,7 +18,7 @@ from espalier.data.samples import Samples
 from espalier.errors import DataError, ImageError, WorkError
 from espalier.spec.sections import AugmentSpec
 from espalier.tasks.base import get
-from espalier.vision.prepare import standard_prepare
+from espalier.vision.prepare import Prepare, ValidInput, standard_prepare
 
 RANDOM = AugmentSpec(mixup=0.4, cutmix=0.4, vflip=0.5, rotate_deg=10, hue=0.1, blur=0.3, noise=0.3, erase=0.3)
 
@@ -34,11 +34,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def loader(folder: Path, *, augment: AugmentSpec | None = RANDOM, **how: object) -> TrainingLoader:
+def loader(
+    folder: Path,
+    *,
+    augment: AugmentSpec | None = RANDOM,
+    prepare: Prepare = standard_prepare((16, 16)),  # noqa: B008  (frozen)
+    **how: object,
+) -> TrainingLoader:
     task = get("classification")
     index = read_index(str(folder))
     settings: dict[str, object] = {"batch_size": 4, "workers": 0, "seed": 7, "classes": index.classes, **how}
-    return TrainingLoader(Samples(index, task), task, standard_prepare((16, 16)), augment, **settings)  # type: ignore[arg-type]
+    return TrainingLoader(Samples(index, task), task, prepare, augment, **settings)  # type: ignore[arg-type]
 
 
 def same(a: Iterator[LoadedBatch], b: Iterator[LoadedBatch]) -> bool:
@@ -145,3 +151,9 @@ def test_an_empty_set_is_refused(folder: Path) -> None:
         TrainingLoader(
             Samples(index, task), task, standard_prepare((8, 8)), None, batch_size=1, workers=0, seed=0, classes=()
         )
+
+
+def test_a_network_that_asks_is_told_which_part_of_each_picture_is_no_padding(folder: Path) -> None:
+    prepare = Prepare(standard_prepare((24, 24), fit="letterbox").inputs, valid=(ValidInput(),))
+    batch = next(loader(folder, augment=None, prepare=prepare).epoch(0))
+    assert batch.inputs["valid_hw"].tolist() == [[20, 24]] * 4

@@ -24,6 +24,7 @@ from espalier.vision.prepare import (
     Prepare,
     PrepareInput,
     Resize,
+    ValidInput,
     standard_prepare,
 )
 
@@ -218,3 +219,14 @@ def test_an_unknown_version_step_and_field_say_so() -> None:
             continue
         with pytest.raises(ModelError, match=message):
             Prepare.from_json({**GOOD, **change})
+
+
+def test_the_valid_part_is_an_input_where_a_network_must_not_look_at_padding() -> None:
+    letterbox = standard_prepare((64, 96), fit="letterbox")
+    prepare = Prepare(letterbox.inputs, valid=(ValidInput(),))
+    prepared = prepare(Pair(noise(32, 40), noise(1, 1), np.zeros((0, 4))))
+    assert prepared.arrays["valid_hw"].dtype == np.int64
+    assert tuple(prepared.arrays["valid_hw"]) == prepared.geometry.valid_hw == (64, 80)
+    assert Prepare.from_json(prepare.to_json()) == prepare
+    with pytest.raises(ModelError, match="no picture input 'other'"):
+        Prepare(letterbox.inputs, valid=(ValidInput(frame="other"),))
