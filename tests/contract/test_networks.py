@@ -255,6 +255,6 @@ def test_decodes_to_valid_predictions(name: str, preset: str) -> None:
     assert len(predictions) == 2
     for prediction, sample in zip(predictions, question.samples):
         assert task.to_json(prediction, CLASSES)
-        assert task.row(prediction, CLASSES)
+        assert task.rows(prediction, CLASSES)
         image = sample.query.image_HWC
         assert task.draw(image, prediction, CLASSES).shape[2] == 3

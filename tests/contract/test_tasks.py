@@ -13,8 +13,8 @@ from espalier.vision.geometry import Geometry
 TASKS = base.names()
 DECODERS = [(task, *decoder) for task in TASKS for decoder in base.get(task).decoders()]
 PUBLIC = (
-    "fits", "sample", "targets", "decoders", "decoder", "metrics", "compare", "resample", "mistakes", "draw", "row",
-    "to_json",
+    "fits", "sample", "targets", "decoders", "decoder", "metrics", "compare", "resample", "mistakes",
+    "explain_targets", "draw", "words", "rows", "to_json",
 )  # fmt: skip
 
 

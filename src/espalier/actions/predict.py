@@ -71,7 +71,7 @@ class _Answer:
     """What was said of one picture; `picture` is the drawn one, relative to the run."""
 
     json: dict[str, Any]
-    row: dict[str, Any]
+    rows: list[dict[str, Any]]
     picture: str
 
 
@@ -86,10 +86,11 @@ def _answers(
             picture = f"pictures/{len(answers):05d}-{file_name(query.name)}.jpg"
             _draw(model, query, prediction, run.path / picture)
         said = model.task.to_json(prediction, model.classes)
-        row = model.task.row(prediction, model.classes)
-        answers.append(_Answer({"image": query.name, **said}, {"image": query.name, **row}, picture))
+        # A picture in which nothing is found has a row all the same, or it would look as if it had not been asked.
+        rows = [{"image": query.name, **row} for row in model.task.rows(prediction, model.classes) or [{}]]
+        answers.append(_Answer({"image": query.name, **said}, rows, picture))
         if len(answers) <= _SAID:
-            run.say(f"{query.name}: {_words(row)}")
+            run.say(f"{query.name}: {model.task.words(prediction, model.classes)}")
     return answers
 
 
@@ -113,11 +114,6 @@ def file_name(name: str) -> str:
     return _UNSAFE.sub("_", last.rpartition(".")[0] or last)[:80] or "picture"
 
 
-def _words(row: dict[str, Any]) -> str:
-    shown = [(name, value) for name, value in row.items() if ":" not in name][:4]
-    return ", ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in shown)
-
-
 def _write(folder: Path, answers: Sequence[_Answer], failed: Sequence[dict[str, Any]], asked: PredictSpec) -> list[str]:
     """The names of the files written."""
     files = []
@@ -125,7 +121,7 @@ def _write(folder: Path, answers: Sequence[_Answer], failed: Sequence[dict[str, 
         storage.write_json(folder / "predictions.json", [*(a.json for a in answers), *failed])
         files.append("predictions.json")
     if "csv" in asked.formats:
-        storage.write_atomic(folder / "predictions.csv", _csv([*(a.row for a in answers), *failed]))
+        storage.write_atomic(folder / "predictions.csv", _csv([*(row for a in answers for row in a.rows), *failed]))
         files.append("predictions.csv")
     return [*files, *(["pictures/"] if "pictures" in asked.formats else [])]
 

@@ -17,6 +17,12 @@ TITLES = {
     "worst": "Where the truth got the lowest score",
     "gained": "Wrong before, right now",
     "lost": "Right before, wrong now",
+    "wrong class": "Found, and called something else",
+    "missed": "Most objects missed",
+    "false alarm": "Surest false alarms",
+    "poor location": "Surest boxes that sit badly",
+    "fewer mistakes": "Fewer mistakes than before",
+    "more mistakes": "More mistakes than before",
 }
 
 
@@ -114,7 +120,12 @@ def figures_json(scores: Scores) -> dict[str, Any]:
         key: {"value": f.value, "low": f.low, "high": f.high, **({"note": f.note} if f.note else {})}
         for key, f in scores.figures.items()
     }
-    return {"main": scores.main, "pictures": scores.n, "figures": figures}
+    result: dict[str, Any] = {"main": scores.main, "pictures": scores.n, "figures": figures}
+    if scores.suggested:
+        result["suggested"] = {
+            key: {"value": f.value, "low": f.low, "high": f.high} for key, f in scores.suggested.items()
+        }
+    return result
 
 
 def galleries(
@@ -141,7 +152,8 @@ def galleries(
         if len(kind) >= count or name in seen:
             continue
         seen.add(name)
-        drawn = task.draw(samples.image(rows[name]), scored.predictions[mistake.index], classes)
+        truth = scored.samples[mistake.index].target
+        drawn = task.draw(samples.image(rows[name]), scored.predictions[mistake.index], classes, truth=truth)
         path = run.picture(f"{prefix}{mistake.kind.replace(' ', '-')}-{len(kind) + 1:02d}", drawn)
         kind.append(Picture(path, f"{mistake.caption}\n{name}", "bad" if mistake.wrong else "good"))
     return [Gallery(TITLES.get(kind, kind.capitalize()), pictures) for kind, pictures in shown.items() if pictures]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
@@ -41,10 +40,30 @@ def shrink(image_HWC: NDArray[Any], longest_px: int) -> NDArray[Any]:
     return resize(image_HWC, (max(1, round(height * scale)), max(1, round(width * scale))), "area")
 
 
+CLEAR: tuple[Colour, ...] = (
+    (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167),
+)  # fmt: skip
+"""Orange, sky blue, green, yellow, blue, vermilion, purple: told apart by colour-blind people too (Okabe and Ito 2008,
+"Color universal design")."""
+
+
 def colour_of(number: int) -> Colour:
-    """A clear colour for class `number`, the same every time; neighbours differ by the golden angle of hue."""
-    red, green, blue = colorsys.hsv_to_rgb((number * 0.618034 + 0.02) % 1.0, 0.75, 0.95 - 0.25 * (number // 8 % 3))
-    return round(red * 255), round(green * 255), round(blue * 255)
+    """The colour of class `number`, always the same: one of `CLEAR`, from the eighth class on darker, then paler."""
+    colour, turn = CLEAR[number % len(CLEAR)], number // len(CLEAR) % 3
+    if turn == 1:
+        return _mixed(colour, 0, 0.4)
+    return colour if turn == 0 else _mixed(colour, 255, 0.45)
+
+
+def _mixed(colour: Colour, other: int, share: float) -> Colour:
+    red, green, blue = (round(c * (1 - share) + other * share) for c in colour)
+    return red, green, blue
+
+
+def luminance(colour: Colour) -> float:
+    """How bright a colour looks, 0 to 1 (WCAG 2's relative luminance)."""
+    linear = [c / 255 / 12.92 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def draw_label(
@@ -56,23 +75,77 @@ def draw_label(
     return np.asarray(picture)
 
 
-def draw_boxes(
-    image_HWC: NDArray[Any], box_N4: NDArray[Any], *, texts: Sequence[str] = (), colours: Sequence[Colour] = ()
-) -> NDArray[np.uint8]:
-    """The picture with boxes (xyxy, its own pixels), each with its text, RGB uint8."""
+def draw_list(image_HWC: NDArray[Any], lines: Sequence[tuple[str, Colour]]) -> NDArray[np.uint8]:
+    """The picture with lines of text below each other, each on a patch of its colour, from the top left; RGB uint8."""
     picture = Image.fromarray(to_rgb8(image_HWC))
     canvas, size_px = ImageDraw.Draw(picture, "RGBA"), _text_px(picture.size)
-    width_px = max(1, round(max(picture.size) / 400))
-    for n, box in enumerate(np.asarray(box_N4, np.float64).reshape(-1, 4)):
-        if not np.isfinite(box).all():
-            continue
-        left, top, right, bottom = np.clip(box, 0, (*picture.size, *picture.size)).round().astype(int).tolist()
-        colour = colours[n] if n < len(colours) else colour_of(n)
-        edges = (left, top, max(left, right - 1), max(top, bottom - 1))  # Pillow draws its last pixel too
-        canvas.rectangle(edges, outline=(*colour, 255), width=width_px)
-        if n < len(texts):
-            _label(canvas, texts[n], (left, top), colour, size_px, picture.size)
+    for n, (text, colour) in enumerate(lines):
+        _label(canvas, text, (0, round(1.7 * n * size_px)), colour, size_px, picture.size)
     return np.asarray(picture)
+
+
+def draw_boxes(
+    image_HWC: NDArray[Any],
+    box_N4: NDArray[Any],
+    *,
+    texts: Sequence[str] = (),
+    colours: Sequence[Colour] = (),
+    dashed: Sequence[bool] = (),
+) -> NDArray[np.uint8]:
+    """The picture with boxes (xyxy, its own pixels), each with its text, RGB uint8.
+
+    Lines are thin, grow with the picture, and have a seam of black or white so that they show on any background. All
+    boxes are drawn before the first text.
+    """
+    picture = Image.fromarray(to_rgb8(image_HWC))
+    canvas, size_px = ImageDraw.Draw(picture, "RGBA"), _text_px(picture.size)
+    shown = [(n, _edges(box, picture.size)) for n, box in enumerate(np.asarray(box_N4, np.float64).reshape(-1, 4))]
+    for n, edges in shown:
+        if edges is not None:
+            colour = colours[n] if n < len(colours) else colour_of(n)
+            _outline(canvas, edges, colour, line_px(picture.size), dashed=n < len(dashed) and dashed[n])
+    for n, edges in shown:
+        if edges is not None and n < len(texts) and texts[n]:
+            colour = colours[n] if n < len(colours) else colour_of(n)
+            _label(canvas, texts[n], edges[:2], colour, size_px, picture.size, above=True)
+    return np.asarray(picture)
+
+
+Edges = tuple[int, int, int, int]
+
+
+def line_px(size_wh: tuple[int, int]) -> int:
+    """How thick a line is on a picture of that size."""
+    return max(1, round(max(size_wh) / 400))
+
+
+def _edges(box: NDArray[np.float64], size_wh: tuple[int, int]) -> Edges | None:
+    """First and last pixels (Pillow draws its last pixel too); None for a box that is not finite."""
+    if not np.isfinite(box).all():
+        return None
+    left, top, right, bottom = np.clip(box, 0, (*size_wh, *size_wh)).round().astype(int).tolist()
+    return left, top, max(left, right - 1), max(top, bottom - 1)
+
+
+def _outline(canvas: ImageDraw.ImageDraw, edges: Edges, colour: Colour, width_px: int, *, dashed: bool) -> None:
+    """A rectangle of `width_px`, just inside its edges, and a seam within it where there is room."""
+    left, top, right, bottom = edges
+    seam = (0, 0, 0, 150) if luminance(colour) > 0.18 else (255, 255, 255, 170)
+    inner = (left + width_px, top + width_px, right - width_px, bottom - width_px)
+    if min(inner[2] - inner[0], inner[3] - inner[1]) > 2 * width_px:
+        canvas.rectangle(inner, outline=seam, width=max(1, width_px // 2))
+    if not dashed:
+        canvas.rectangle(edges, outline=(*colour, 255), width=width_px)
+        return
+    dash = 4 * width_px
+    for x in range(left, right + 1, 2 * dash):
+        end = min(x + dash - 1, right)
+        canvas.rectangle((x, top, end, min(top + width_px - 1, bottom)), fill=(*colour, 255))
+        canvas.rectangle((x, max(bottom - width_px + 1, top), end, bottom), fill=(*colour, 255))
+    for y in range(top, bottom + 1, 2 * dash):
+        end = min(y + dash - 1, bottom)
+        canvas.rectangle((left, y, min(left + width_px - 1, right), end), fill=(*colour, 255))
+        canvas.rectangle((max(right - width_px + 1, left), y, right, end), fill=(*colour, 255))
 
 
 def draw_mask(
@@ -94,7 +167,7 @@ def draw_classes(image_HWC: NDArray[Any], class_HW: NDArray[Any], *, opacity: fl
 
 def _text_px(size_wh: tuple[int, int]) -> int:
     """A readable size of letters for a picture of that size."""
-    return int(np.clip(min(size_wh) / 24, 10, 48))
+    return int(np.clip(min(size_wh) / 26, 10, 240))
 
 
 @lru_cache(maxsize=16)
@@ -109,17 +182,20 @@ def _label(
     colour: Colour,
     size_px: int,
     size_wh: tuple[int, int],
+    *,
+    above: bool = False,
 ) -> None:
-    """Text on a patch, moved so that it stays inside the picture where it can."""
+    """Text on a patch, moved so that it stays inside the picture where it can; `above` the place if there is room."""
     font, gap = _font(size_px), max(2, size_px // 5)
     shown = writable(text, font)
     left, top, right, bottom = canvas.multiline_textbbox((0, 0), shown, font=font)
     width, height = right - left + 2 * gap, bottom - top + 2 * gap
     x = max(0, min(at_xy[0], size_wh[0] - round(width)))
-    y = max(0, min(at_xy[1], size_wh[1] - round(height)))
-    canvas.rectangle((x, y, x + width, y + height), fill=(*colour, 215))
-    dark = sum(colour) > 382
-    ink = (0, 0, 0, 255) if dark else (255, 255, 255, 255)
+    y = at_xy[1] - round(height) if above and at_xy[1] >= height else at_xy[1]
+    y = max(0, min(y, size_wh[1] - round(height)))
+    canvas.rectangle((x, y, x + width, y + height), fill=(*colour, 230))
+    # Black on a colour of luminance 0.18 has the same contrast as white on it, 4.6 to 1; elsewhere the better one more.
+    ink = (0, 0, 0, 255) if luminance(colour) > 0.18 else (255, 255, 255, 255)
     canvas.multiline_text((x + gap - left, y + gap - top), shown, fill=ink, font=font)
 
 

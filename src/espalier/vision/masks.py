@@ -179,3 +179,31 @@ def mask_to_box(mask_HW: NDArray[Any]) -> NDArray[np.float32]:
     if not len(rows):
         return np.zeros(4, np.float32)
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
+
+
+def segment_area(segment: Any, *, where: str = "segment") -> float:
+    """Area in px² of a COCO segmentation: of polygons the sum by the shoelace formula, of an RLE its pixels.
+
+    Raises DataError for an RLE that does not add up and for a list that is no polygon.
+    """
+    if isinstance(segment, Mapping):
+        return float(rle_area(segment, where=where))
+    return sum(_shoelace(_points(polygon, where)) for polygon in segment)
+
+
+def _shoelace(points_N2: NDArray[np.float64]) -> float:
+    x, y = points_N2.T
+    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+
+
+def segment_box(segment: Any, *, where: str = "segment") -> NDArray[np.float32]:
+    """The tightest box xyxy (4,) around a COCO segmentation. Raises DataError as `segment_area` does."""
+    if isinstance(segment, Mapping):
+        return mask_to_box(decode_rle(segment, where=where))
+    points_N2 = np.concatenate([_points(polygon, where) for polygon in segment])
+    return np.concatenate([points_N2.min(axis=0), points_N2.max(axis=0)]).astype(np.float32)
+
+
+def _points(polygon: Sequence[float], where: str) -> NDArray[np.float64]:
+    """(N, 2)"""
+    return np.asarray(_checked_polygon(polygon, (MAX_PIXELS, MAX_PIXELS), where)).reshape(-1, 2)

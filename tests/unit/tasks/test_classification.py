@@ -302,12 +302,12 @@ def test_scores_that_are_none(scores: list[float]) -> None:
 
 def test_records() -> None:
     said = Classification(np.float32([0.25, 0.75, 0]))
-    assert TASK.row(said, CLASSES) == {
+    assert TASK.rows(said, CLASSES)[0] == {
         "class": "dog", "score": 0.75, "score:cat": 0.25, "score:dog": 0.75, "score:owl": 0.0,
     }  # fmt: skip
     assert TASK.to_json(said, CLASSES)["class"] == "dog"
     both = Classification(np.float32([0.6, 0.75, 0]), multi_label=True)
-    assert TASK.row(both, CLASSES)["classes"] == "cat;dog"
+    assert TASK.rows(both, CLASSES)[0]["classes"] == "cat;dog"
     assert TASK.to_json(both, CLASSES)["classes"] == ["cat", "dog"]
     assert both.label(CLASSES) == "dog 75 %, cat 60 %"
 

@@ -75,13 +75,19 @@ class ClassificationTask:
         """The classes asked for; without words the class of the highest score."""
         return explained.targets(answer, asked, classes)
 
-    def draw(self, image_HWC: NDArray[Any], prediction: Classification, classes: Sequence[str]) -> NDArray[np.uint8]:
-        """The picture, RGB uint8, with the answer below it."""
+    def draw(
+        self, image_HWC: NDArray[Any], prediction: Classification, classes: Sequence[str], *, truth: Any = None
+    ) -> NDArray[np.uint8]:
+        """The picture, RGB uint8, with the answer below it; captions say the truth."""
         return draw.draw(image_HWC, prediction, classes)
 
-    def row(self, prediction: Classification, classes: Sequence[str]) -> dict[str, Any]:
-        """A flat record for CSV."""
-        return said.row(prediction, classes)
+    def words(self, prediction: Classification, classes: Sequence[str]) -> str:
+        """The answer and how sure it is."""
+        return prediction.label(classes)
+
+    def rows(self, prediction: Classification, classes: Sequence[str]) -> list[dict[str, Any]]:
+        """One flat record for CSV."""
+        return [said.row(prediction, classes)]
 
     def to_json(self, prediction: Classification, classes: Sequence[str]) -> dict[str, Any]:
         """The answer and every class's score."""

@@ -1,0 +1,72 @@
+"""What of a detector's answer can be explained: a box and its class, which one query of the network said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from espalier.errors import Problem, UsageError
+from espalier.tasks.base import Answer, ExplainTarget, class_asked
+from espalier.tasks.detection.prediction import Detections
+from espalier.vision import boxes
+
+BOX = "box"
+OTHERS = f"or '{BOX} 0' for the surest box, '{BOX} 1' for the next, …"
+
+
+def targets(answer: Answer, asked: Sequence[str], classes: Sequence[str]) -> list[ExplainTarget]:
+    """The boxes asked for, by number, or of each class asked for the surest; without words the surest of all.
+
+    Raises UsageError for a word that fits none, and where nothing of a class is found.
+    """
+    prediction: Detections = answer.prediction
+    best = prediction[np.argsort(-prediction.score, kind="stable")]
+    if not len(best):
+        raise UsageError(Problem("explain.targets", "the model gives no box at all for this picture"))
+    rows = [_row(word, best, classes) for word in asked] or [0]
+    words = list(asked) or [f"{BOX} 0"]
+    return [target(word, best, row, answer, classes) for word, row in zip(words, rows, strict=True)]
+
+
+def _row(word: str, best: Detections, classes: Sequence[str]) -> int:
+    number = word.removeprefix(BOX).strip(" :")
+    if word.startswith(BOX) and word not in classes and number.isascii() and number.isdigit():
+        if int(number) < len(best):
+            return int(number)
+        raise UsageError(Problem("explain.targets", f"there is no '{word}'", f"{BOX} 0 to {BOX} {len(best) - 1}"))
+    class_id = class_asked(word, classes, others=OTHERS)
+    rows = np.flatnonzero(best.class_id == class_id)
+    if not len(rows):
+        what = f"no box of this picture is a '{classes[class_id]}'"
+        raise UsageError(Problem("explain.targets", what, "a class of which there is a box", OTHERS))
+    return int(rows[0])
+
+
+def target(word: str, best: Detections, row: int, answer: Answer, classes: Sequence[str]) -> ExplainTarget:
+    """One box and its class.
+
+    On a changed picture another query may say it, so its score there is that of the class in the box that fits best:
+    the highest of overlap times score (D-RISE, Petsiuk et al. 2021). Gradients are those of its own query's logit.
+    """
+    class_id, query = int(best.class_id[row]), int(best.query[row]) if best.query is not None else -1
+    box_in = np.asarray(answer.outputs["boxes"], np.float64)[0, query]
+
+    def scores(outputs: Mapping[str, NDArray[Any]], predictions: Sequence[Any]) -> NDArray[np.float64]:
+        score_BQ = expit(np.asarray(outputs["logits"], np.float64)[:, :, class_id])
+        overlap_BQ = np.stack([_overlap(box_Q4, box_in) for box_Q4 in np.asarray(outputs["boxes"], np.float64)])
+        return np.asarray((score_BQ * overlap_BQ).max(axis=1), np.float64)
+
+    def activation(outputs: Mapping[str, Any]) -> Any:
+        return outputs["logits"][:, query, class_id]
+
+    said = f"{BOX} {row}: '{classes[class_id]}', {100 * best.score[row]:.0f} %"
+    return ExplainTarget(word, said, scores, activation)
+
+
+def _overlap(box_Q4: NDArray[np.float64], box_in: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(Q,) intersection over union with one box; both cxcywh."""
+    return boxes.iou(boxes.xyxy_from_cxcywh(box_Q4), boxes.xyxy_from_cxcywh(box_in[None]))[:, 0]

@@ -1,0 +1,127 @@
+"""Labels → the truth of a picture → the arrays that a loss needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espalier.errors import DataError, Problem
+from espalier.tasks.base import Annotations
+from espalier.vision import boxes, masks
+from espalier.vision.geometry import Geometry
+
+EVERY_CLASS = -1  # the class of a region in which nothing was labelled
+
+
+@dataclass(frozen=True, eq=False)
+class DetectionTarget:
+    """The objects of a picture, n rows, in source pixels. None at all: a picture of the background.
+
+    A crowd is a region full of its class, labelled once: what lies in it is neither right nor wrong (COCO's rule). In
+    an ignored region that holds for every class. `unlabelled` are the classes that the labels of this picture say
+    nothing about: their boxes are neither right nor wrong, wherever they are.
+    """
+
+    box_xyxy: NDArray[np.float32]  # (n, 4)
+    class_id: NDArray[np.int64]  # (n,)
+    is_crowd: NDArray[np.bool_]  # (n,)
+    area: NDArray[np.float64]  # (n,) px² of the outline, where there is one, else of the box
+    ignored_xyxy: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))  # (k, 4)
+    unlabelled: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.class_id)
+
+
+def target(annotations: Annotations, classes: Sequence[str], name: str) -> DetectionTarget:
+    """The labelled objects. A label with no place says that its class is there, unlabelled.
+
+    Raises DataError for an id that has no class, for a box that is not finite and for one that ends before it begins.
+    """
+    class_id = np.asarray(annotations.class_id, np.int64)
+    _check_classes(class_id, len(classes), name)
+    box_N4, area_N = _placed(annotations)
+    there_N = ~np.isnan(box_N4).any(axis=1)
+    _check_boxes(box_N4[there_N], name)
+    return DetectionTarget(
+        box_N4[there_N],
+        class_id[there_N],
+        np.asarray(annotations.is_crowd, np.bool_)[there_N],
+        area_N[there_N],
+        annotations.ignored_xyxy,
+        tuple(int(c) for c in np.unique(class_id[~there_N])),
+    )
+
+
+def _check_classes(class_id: NDArray[np.int64], count: int, name: str) -> None:
+    wrong = class_id[(class_id < 0) | (class_id >= count)]
+    if len(wrong):
+        raise DataError(Problem(name, f"class id {wrong[0]} is not one of the {count} classes"))
+
+
+def _check_boxes(box_N4: NDArray[np.float32], name: str) -> None:
+    bad = ~np.isfinite(box_N4).all(axis=1) | (box_N4[:, 2:] < box_N4[:, :2]).any(axis=1)
+    if bad.any():
+        shown = ", ".join(f"{v:g}" for v in box_N4[bad][0])
+        raise DataError(
+            Problem(
+                name, f"the box ({shown}) is none", "left, top, right, bottom in pixels", "see `espalier data check`"
+            )
+        )
+
+
+def _placed(annotations: Annotations) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Boxes (n, 4), an outline's where the label has none of its own, and areas (n,)."""
+    box_N4 = np.array(annotations.box_xyxy, np.float32)
+    area_N = boxes.area(box_N4)
+    for row, outline in enumerate(annotations.segments):
+        if not outline:
+            continue
+        area_N[row] = masks.segment_area(outline)
+        if np.isnan(box_N4[row]).any():
+            box_N4[row] = masks.segment_box(outline)
+    return box_N4, area_N
+
+
+def arrays(truth: DetectionTarget, geometry: Geometry, count: int) -> dict[str, NDArray[Any]]:
+    """`class_N` and `box_N4`, the objects to find; `ignored_class_K` and `ignored_K4`, where nothing is right or wrong.
+
+    Boxes are centre x, centre y, width, height from 0 to 1 of the valid part of the input, cut off at its edges; what
+    is left without area is dropped. `ignored_class_K` is -1 where it holds for every class. `unlabelled_C` is true for
+    the classes that the labels say nothing about.
+    """
+    objects = ~truth.is_crowd
+    box_N4, kept_N = _relative(truth.box_xyxy[objects], geometry)
+    regions = np.concatenate([truth.box_xyxy[truth.is_crowd], truth.ignored_xyxy])
+    region_class = np.concatenate([truth.class_id[truth.is_crowd], np.full(len(truth.ignored_xyxy), EVERY_CLASS)])
+    region_K4, kept_K = _relative(regions, geometry)
+    unlabelled_C = np.zeros(count, np.bool_)
+    unlabelled_C[list(truth.unlabelled)] = True
+    return {
+        "class_N": truth.class_id[objects][kept_N],
+        "box_N4": box_N4,
+        "ignored_class_K": region_class[kept_K].astype(np.int64),
+        "ignored_K4": region_K4,
+        "unlabelled_C": unlabelled_C,
+    }
+
+
+RAGGED = ("class_N", "box_N4", "ignored_class_K", "ignored_K4")
+
+
+def _relative(box_N4: NDArray[np.float32], geometry: Geometry) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The boxes in the input's valid part, those with an area alone; and which these are."""
+    height, width = geometry.valid_hw
+    inside = boxes.clip(geometry.boxes_to_input(box_N4), (height, width)) / (width, height, width, height)
+    kept = np.asarray((inside[:, 2:] > inside[:, :2]).all(axis=1), np.bool_)
+    return boxes.cxcywh_from_xyxy(inside[kept]).astype(np.float32), kept
+
+
+def truth_words(truth: DetectionTarget, classes: Sequence[str]) -> str:
+    """Such as '2 crown, 1 trunk'; 'nothing' for a picture of the background."""
+    counts: Mapping[int, int] = dict(zip(*np.unique(truth.class_id[~truth.is_crowd], return_counts=True), strict=True))
+    return ", ".join(f"{count} {classes[c]}" for c, count in counts.items()) or "nothing"

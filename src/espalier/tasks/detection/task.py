@@ -1,0 +1,101 @@
+"""The task's object: what the rest of the house calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espalier.tasks import base
+from espalier.tasks.base import Annotations, Answer, Comparison, Decoder, ExplainTarget, Mistake, Sample, Scores
+from espalier.tasks.detection import compare, decoders, draw, explained
+from espalier.tasks.detection import prediction as said
+from espalier.tasks.detection.metrics import DetectionMetrics
+from espalier.tasks.detection.mistakes import mistakes
+from espalier.tasks.detection.prediction import Detections
+from espalier.tasks.detection.sample import RAGGED, DetectionTarget, arrays, target
+from espalier.vision.geometry import Geometry
+
+OUTLINES = frozenset({"polygon", "rle", "mask"})
+
+
+class DetectionTask:
+    """A box, a class and a score for each object."""
+
+    name = "detection"
+    mixable: tuple[str, ...] = ()
+    ragged = RAGGED
+
+    def fits(self, kinds: frozenset[str]) -> int:
+        """20 for boxes; 5 for outlines alone, whose boxes will do."""
+        if "box" in kinds:
+            return 20
+        return 5 if kinds & OUTLINES else 0
+
+    def sample(self, query: Any, annotations: Annotations, classes: Sequence[str], *, name: str, group: str) -> Sample:
+        """The labels as a DetectionTarget. Raises DataError for an id that has no class and for a box that is none."""
+        return Sample(query, target(annotations, classes, name), name, group)
+
+    def targets(self, sample: Sample, geometry: Geometry, classes: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """`class_N`, `box_N4` (cx, cy, w, h, 0 to 1 of the input's valid part), ignored regions, unlabelled classes."""
+        return arrays(sample.target, geometry, len(classes))
+
+    def decoders(self) -> list[tuple[str, int]]:
+        """detr_sigmoid."""
+        return base.decoder_names(decoders)
+
+    def decoder(self, name: str, version: int) -> Decoder:
+        """The decoder of that name and version; raises ModelError that names what there is."""
+        return base.find_decoder(decoders, name, version)
+
+    def metrics(self, classes: Sequence[str]) -> DetectionMetrics:
+        """A fresh collector."""
+        return DetectionMetrics(classes)
+
+    def compare(self, a: Scores, b: Scores, *, bootstrap: int, seed: int) -> Comparison:
+        """B against A, paired over the pictures of both."""
+        return compare.compare(a, b, bootstrap=bootstrap, seed=seed)
+
+    def resample(self, scores: Scores, *, n: int, seed: int) -> NDArray[np.float64]:
+        """(n,) mAP of `n` resamples of the pictures or their groups."""
+        kept = scores.per_item["kept"]
+        chunks = kept.weights(n=n, seed=seed, width=kept.headline.width)
+        return np.concatenate([kept.mean_average_precision(weights_NB)[0] for weights_NB in chunks])
+
+    def mistakes(
+        self, predictions: Sequence[Detections], samples: Sequence[Sample], classes: Sequence[str]
+    ) -> list[Mistake]:
+        """'wrong class', 'missed', 'false alarm', 'poor location': at each prediction's own threshold."""
+        return mistakes(predictions, samples, classes)
+
+    def explain_targets(self, answer: Answer, asked: Sequence[str], classes: Sequence[str]) -> list[ExplainTarget]:
+        """Boxes by number ('box 0' is the surest), or the surest box of a class; without words the surest of all."""
+        return explained.targets(answer, asked, classes)
+
+    def draw(
+        self,
+        image_HWC: NDArray[Any],
+        prediction: Detections,
+        classes: Sequence[str],
+        *,
+        truth: DetectionTarget | None = None,
+    ) -> NDArray[np.uint8]:
+        """The picture, RGB uint8, with the boxes that are said, and dashed what they miss of the truth."""
+        return draw.draw(image_HWC, prediction, classes, truth=truth)
+
+    def words(self, prediction: Detections, classes: Sequence[str]) -> str:
+        """How many objects, and of which classes."""
+        return said.words(prediction, classes)
+
+    def rows(self, prediction: Detections, classes: Sequence[str]) -> list[dict[str, Any]]:
+        """A flat record for each box that is said."""
+        return said.rows(prediction, classes)
+
+    def to_json(self, prediction: Detections, classes: Sequence[str]) -> dict[str, Any]:
+        """The boxes that are said, and from which score on."""
+        return said.to_json(prediction, classes)
+
+
+TASK = DetectionTask()
