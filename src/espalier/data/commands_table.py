@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from espalier.commands import Argument, Command
 
-_PATH = Argument("PATH", "a folder with a folder for each class, a CSV, a COCO, YOLO, VOC, KITTI, CVAT or Label Studio data set, or a zip")
+_PATH = Argument(
+    "PATH", "a folder for each class, a CSV, a COCO, YOLO, VOC, KITTI, CVAT or Label Studio data set; a zip of one"
+)
 _PATHS = Argument("PATHS", "data sets; several become train, val, test by their names or order", many=True)
 _OUT = Argument("OUT", "the folder to write; it must not be there yet, or be empty")
 _FORMAT = Argument("--format", "the format of PATH by name; auto looks", default="auto")
@@ -12,7 +14,9 @@ _IMAGES = Argument("--images", "the folder that paths in a label file are relati
 _GROUP = Argument(
     "--group", "what belongs together: a CSV column, or a regular expression over the path with one group"
 )
-_TO = Argument("--to", "the format to write: folders, csv, coco, yolo, voc, kitti, cvat or label_studio; PATH's own without it")
+_TO = Argument(
+    "--to", "what to write: folders, csv, coco, yolo, voc, kitti, cvat, label_studio; PATH's own format without it"
+)
 _PICTURES = Argument(
     "--pictures", "copy them, or write their present paths", choices=("copy", "reference"), default="copy"
 )

@@ -39,12 +39,19 @@ class Notes:
     def __init__(self) -> None:
         self._found: list[Finding] = []
         self._seen: Counter[tuple[Severity, str]] = Counter()
+        self._told: set[tuple[str, str]] = set()
 
     def add(self, severity: Severity, code: str, where: str, what: str, fix: str = "") -> None:
         """One more."""
         self._seen[severity, code] += 1
         if self._seen[severity, code] <= LISTED:
             self._found.append(Finding(severity, code, where, what, fix))
+
+    def once(self, code: str, about: str, where: str, what: str) -> None:
+        """A note that is told once, with the first place; `about` tells notes of one code apart."""
+        if (code, about) not in self._told:
+            self._told.add((code, about))
+            self.add("info", code, where, what)
 
     def all(self, source: str) -> list[Finding]:
         """Those spelled out, and for each code how many more there were."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from espalier.data.index import UNKNOWN, Index, assemble
 from espalier.data.segments import Segments
 
 NO_BOX = (math.nan, math.nan, math.nan, math.nan)
+_FARTHEST_PX = 1e9
 BoxXyxy = tuple[float, float, float, float]
 
 
@@ -41,7 +42,8 @@ class Rows:
         return len(self.paths) - 1
 
     def label(
-        self, row: int, name: str, box: BoxXyxy = NO_BOX, *, crowd: bool = False, line: int = 0, outline: bytes = b""
+        self, row: int, name: str, box: _FARTHEST_PX = 1e9
+BoxXyxy = NO_BOX, *, crowd: bool = False, line: int = 0, outline: bytes = b""
     ) -> None:
         """Adds a label to a picture; `outline` is JSON in COCO's form."""
         self._image_row.append(row)
@@ -95,3 +97,12 @@ class Rows:
             ignored=self._ignored,
             findings=findings,
         )
+
+
+def numbers(texts: Iterable[str]) -> list[float] | None:
+    """The texts as numbers that can be places in a picture; None when one of them is none."""
+    try:
+        values = [float(text) for text in texts]
+    except ValueError:
+        return None
+    return values if all(abs(value) < _FARTHEST_PX for value in values) else None
