@@ -24,13 +24,15 @@ from espalier.data.segments import Segments
 from espalier.errors import DataError, EspalierError
 
 NAMES = sorted(formats())
-LABEL_FILES = {"csv": "labels.csv", "coco": "train.json", "yolo": "labels/s0/Ä 0.txt"}
+LABEL_FILES = {"csv": "labels.csv", "coco": "train.json", "yolo": "labels/s0/Ä 0.txt",
+               "voc": "Annotations/s0_Ä 0.xml", "kitti": "label_2/s0_Ä 0.txt"}  # fmt: skip
 """The file that gets damaged, in what the format writes."""
-WHOLE = frozenset({"yolo"})
+WHOLE = frozenset({"yolo", "voc", "kitti"})
 """Formats that are read as a folder, since one label file is not all."""
 SMALL = settings(
     max_examples=150, deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
+SMALLER = settings(SMALL, max_examples=60)
 
 
 @pytest.fixture(scope="module")
@@ -322,7 +324,7 @@ def survives_content(written: dict[str, Path], name: str, content: bytes) -> Non
 
 
 @pytest.mark.parametrize("name", sorted(LABEL_FILES))
-@SMALL
+@SMALLER
 @given(content=st.binary(max_size=400))
 def test_any_bytes(name: str, written: dict[str, Path], content: bytes) -> None:
     survives_content(written, name, content)
@@ -343,7 +345,7 @@ def test_csv_like_text(tmp_path: Path, header: list[str], rows: list[list[str]],
     survives(tmp_path / "labels.csv", "csv")
 
 
-@SMALL
+@SMALLER
 @given(keep=st.integers(0, 10_000), place=st.integers(0, 10_000), byte=st.integers(0, 255))
 @pytest.mark.parametrize("name", sorted(LABEL_FILES))
 def test_damaged_files(
@@ -372,6 +374,18 @@ def test_damaged_files(
         ("csv", b"image,label\n" + b"\n".join(b"%d,%d" % (n, n) for n in range(70_000))),
         ("csv", b"image,label\n" + b"a" * 1_000_000 + b",b\n"),
         ("csv", b"\n" * 1_000_000),
+        ("voc", b"<annotation>" + b"<object/>" * 110_000 + b"</annotation>"),
+        ("voc", b"<annotation>" + b"<a>" * 300_000),
+        ("voc", b"<annotation a='" + b"x" * 1_000_000),
+        ("voc", b"<annotation><filename>" + b"x" * 1_000_000 + b"</filename></annotation>"),
+        ("voc", b"<annotation>" + b"<object><name>a</name><bndbox><xmin>1</xmin></bndbox></object>" * 15_000),
+        ("voc", b'<!DOCTYPE a [<!ENTITY a "a">'
+                + b"".join(b'<!ENTITY a%d "%s">' % (n, b"&a;" * 10) for n in range(9)) + b"]><a>&a8;</a>"),
+        ("kitti", b"Car " * 250_000),
+        ("kitti", b"Car 0 0 0 1 2 3 4 0 0 0 0 0 0 0\n" * 30_000),
+        ("kitti", b"DontCare 0 0 0 1 2 3 4 0 0 0 0 0 0 0\n" * 27_000),
+        ("kitti", b"".join(b"C%d 0 0 0 1 2 3 4 0 0 0 0 0 0 0\n" % n for n in range(26_000))),
+        ("kitti", b"x\n" * 500_000),
         ("yolo", b"0 " * 500_000),
         ("yolo", b"0 .5 .5 1 1\n" * 80_000),
         ("yolo", b"0 nan nan 1 1\n" * 70_000),
