@@ -42,8 +42,7 @@ class Rows:
         return len(self.paths) - 1
 
     def label(
-        self, row: int, name: str, box: _FARTHEST_PX = 1e9
-BoxXyxy = NO_BOX, *, crowd: bool = False, line: int = 0, outline: bytes = b""
+        self, row: int, name: str, box: BoxXyxy = NO_BOX, *, crowd: bool = False, line: int = 0, outline: bytes = b""
     ) -> None:
         """Adds a label to a picture; `outline` is JSON in COCO's form."""
         self._image_row.append(row)
