@@ -28,9 +28,8 @@ def check_gradients(
     Raises CheckError for a loss in words that aren't known, or names that aren't the parameters.
     """
     stored = _stored(grad, entries, arrays)
-    for official, ours in _norms(grad, subject, given):
-        if not _is_noise(official, subject):
-            yield _compare(official, ours, stored.get(official), grad.tolerance_relative)
+    for official, ours in _norms(grad, subject, given, zero=False):
+        yield _compare(official, ours, stored.get(official), grad.tolerance_relative)
 
 
 def check_zero_gradients(grad: Grad, subject: Subject, given: Mapping[str, Tensor]) -> Iterator[Finding]:
@@ -38,19 +37,19 @@ def check_zero_gradients(grad: Grad, subject: Subject, given: Mapping[str, Tenso
 
     In float32 they hold rounding noise, whose size is that of the attention kernel and not of the network.
     """
-    for official, ours in _norms(grad, subject, given):
-        if _is_noise(official, subject):
-            yield Finding(f"gradient@float64 of {official}", ours / _ZERO, f"{ours:.3g}, zero by mathematics")
+    for official, ours in _norms(grad, subject, given, zero=True):
+        yield Finding(f"gradient@float64 of {official}", ours / _ZERO, f"{ours:.3g}, zero by mathematics")
 
 
-def _norms(grad: Grad, subject: Subject, given: Mapping[str, Tensor]) -> Iterator[tuple[str, float]]:
+def _norms(grad: Grad, subject: Subject, given: Mapping[str, Tensor], *, zero: bool) -> Iterator[tuple[str, float]]:
+    """Of the parameters whose gradient is (not) zero by mathematics, by their official names."""
     if grad.loss not in LOSSES:
         raise CheckError(f"grad.loss '{grad.loss}' is unknown")
-    subject.module.zero_grad(set_to_none=True)
-    torch.autograd.backward(LOSSES[grad.loss](given))
-    for own, parameter in subject.module.named_parameters():
-        got = parameter.grad
-        yield subject.official[own], 0.0 if got is None else float(torch.linalg.vector_norm(got, dtype=torch.float64))
+    named = {subject.official[own]: parameter for own, parameter in subject.module.named_parameters()}
+    asked = {name: parameter for name, parameter in named.items() if _is_zero(name, subject) == zero}
+    got = torch.autograd.grad(LOSSES[grad.loss](given), list(asked.values()), allow_unused=True)
+    for name, gradient in zip(asked, got, strict=True):
+        yield name, 0.0 if gradient is None else float(torch.linalg.vector_norm(gradient, dtype=torch.float64))
 
 
 def _stored(grad: Grad, entries: Sequence[Entry], arrays: Mapping[str, Array]) -> dict[str, float]:
@@ -71,7 +70,7 @@ def _compare(name: str, ours: float, stored: float | None, relative: float) -> F
     return Finding(what, _relative(ours, stored) / relative, f"{ours:.6g}, not {stored:.6g} (within {relative:g})")
 
 
-def _is_noise(name: str, subject: Subject) -> bool:
+def _is_zero(name: str, subject: Subject) -> bool:
     return any(pattern.fullmatch(name) for pattern in subject.noise)
 
 

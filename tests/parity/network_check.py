@@ -85,7 +85,6 @@ def _single(file: ParityFile, document: NetworkDocument, subject: Subject) -> It
 
 def _double(file: ParityFile, document: NetworkDocument, subject: Subject) -> Iterator[Finding]:
     """Float64: finds a wrong epsilon, which the noise of float32 hides."""
-    subject.module.zero_grad(set_to_none=True)
     subject.module.double()
     exact = document.exact()
     asked = {key: document.outputs[key] for key in exact}

@@ -1,0 +1,147 @@
+"""Every parity file at hand, each a test of its own; and files that we wrote ourselves, of sizes that no file is of.
+
+The folder is `$ESPALIER_PARITY`, else `../shared/parity` beside the repository. Where there is none, as in CI, the
+published numbers go unchecked and the reason says so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from espalier import backbones
+from parity import files, rules
+from parity.classifier import ClassifierFamily
+from parity.compare import compare_output
+from parity.documents import Entry, Input, Output
+from parity.families.fan import CHECKER as FAN
+from parity.families.gc_vit import CHECKER as GC_VIT
+from parity.report import LATER, lines
+from parity.run import check_file
+from parity.write import save, write
+
+REPOSITORY = Path(__file__).parents[2]
+FOLDER = Path(os.environ.get("ESPALIER_PARITY") or REPOSITORY.parent / "shared" / "parity")
+
+
+def _names() -> list[Any]:
+    found = files.names(FOLDER) if FOLDER.is_dir() else []
+    if not found:
+        reason = f"no parity files in {FOLDER}: name their folder by ESPALIER_PARITY"
+        return [pytest.param("", marks=pytest.mark.skip(reason=reason), id="no-files")]
+    return [pytest.param(name, marks=pytest.mark.slow) if _is_of_a_network(name) else name for name in found]
+
+
+def _is_of_a_network(name: str) -> bool:
+    try:
+        return "constructor" in json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+
+
+@pytest.mark.parametrize("name", _names())
+def test_a_published_network_is_reproduced(name: str) -> None:
+    result = check_file(FOLDER, name)
+    if result.status == LATER:
+        pytest.skip(result.reason)
+    assert result.status == "ok", "\n".join(lines(result, len(name)))
+
+
+def _dense_names() -> list[Any]:
+    documents = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(FOLDER.glob("*segformer*.json"))}
+    found = [n for n, d in documents.items() if d.get("constructor", {}).get("backbone", "").startswith(FAN.prefix)]
+    reason = f"no file of a FAN in a dense model in {FOLDER}"
+    return found or [pytest.param("", marks=pytest.mark.skip(reason=reason), id="no-files")]
+
+
+@pytest.mark.parametrize("name", _dense_names())
+def test_the_maps_of_a_published_dense_fan_are_reproduced(name: str) -> None:
+    """The encoder alone: the decoder of such a file is another network's."""
+    file = files.read(FOLDER, name)
+    entries = [Entry.model_validate(entry) for entry in file.document["state_dict"]]
+    asked = file.document["input"]
+    encoder = backbones.create(file.constructor["backbone"], out="dense", size_hw=tuple(asked["shape"][2:]))
+    filled = rules.fill_all([entry for entry in entries if entry.name.startswith("backbone.")])
+    own = {n: filled.get(f"backbone.{FAN.official_name(n)}") for n in encoder.state_dict() if "num_batches" not in n}
+    assert [n for n, values in own.items() if values is None] == []
+    encoder.load_state_dict({n: torch.from_numpy(v) for n, v in own.items() if v is not None}, strict=False)
+    with torch.no_grad():
+        maps = encoder.eval()(torch.from_numpy(rules.draw_input(Input.model_validate(asked))))
+    described = {k: Output.model_validate(v) for k, v in file.document["outputs"].items() if k.startswith("feature/")}
+    assert list(described) == [f"feature/{n}" for n in range(len(maps))]
+    for (key, output), map_BCHW in zip(described.items(), maps, strict=True):
+        finding = compare_output(
+            key, map_BCHW.numpy(), output, file.arrays[key], file.document["tolerance"]["relative"]
+        )
+        assert finding.ok, finding
+
+
+def _sizes_of(family: ClassifierFamily, quick: str) -> list[Any]:
+    at_hand = set(files.names(FOLDER)) if FOLDER.is_dir() else set()
+    others = [name for name in family.family.names() if name not in at_hand]
+    return [pytest.param(n, marks=pytest.mark.slow if n == quick else pytest.mark.full) for n in others]
+
+
+@pytest.mark.parametrize("function", _sizes_of(FAN, "fan_small_12_p16_224"))
+def test_every_fan_can_be_checked(function: str, tmp_path: Path) -> None:
+    width = FAN.family.facts(function).embedding
+    features = {"patch_embed": (1, 8, width), "pos_embed": (1, width, 2, 4), "cls_attn_blocks.0": (1, 9, width)}
+    write(tmp_path, FAN.subject, {"function": function, "args": {}}, shape=(1, 3, 32, 64), features=features)
+    result = check_file(tmp_path, function)
+    assert result.status == "ok", lines(result, 0)
+
+
+@pytest.mark.parametrize("function", _sizes_of(GC_VIT, "gc_vit_tiny"))
+def test_every_gc_vit_can_be_checked(function: str, tmp_path: Path) -> None:
+    width = GC_VIT.family.facts(function).channels[0]
+    features = {"levels.0": (1, 8, 8, 2 * width), "levels.0.blocks.1": (1, 16, 16, width)}
+    write(tmp_path, GC_VIT.subject, {"function": function, "args": {}}, shape=(1, 3, 64, 64), features=features)
+    result = check_file(tmp_path, function)
+    assert result.status == "ok", lines(result, 0)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smallest FAN at a small size, as a parity file."""
+    folder = tmp_path_factory.mktemp("parity")
+    constructor = {"function": "fan_tiny_12_p16_224", "args": {"num_classes": 5}}
+    write(folder, FAN.subject, constructor, shape=(1, 3, 32, 48), features={"blocks.3": (1, 6, 192)})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        ("fan_huge_24_p16_224", "fan has no size 'fan_huge_24_p16_224': it has"),
+        ("gc_vit_giant", "gc_vit has no size 'gc_vit_giant'"),
+        ("fan_small_12_p16_224", "shape cls_token"),
+        ("gc_vit_xxtiny", "ours has no such tensor"),
+    ],
+)
+def test_a_file_of_another_size_is_a_fail_and_no_skip(
+    written: Path, tmp_path: Path, function: str, reason: str
+) -> None:
+    document = json.loads((written / "fan_tiny_12_p16_224.json").read_text())
+    document["constructor"]["function"] = function
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    (tmp_path / "a.npz").write_bytes((written / "fan_tiny_12_p16_224.npz").read_bytes())
+    result = check_file(tmp_path, "a")
+    assert result.status == "FAIL"
+    assert reason in "\n".join([result.reason, *lines(result, 0)])
+
+
+def test_a_file_whose_numbers_are_ours_is_ok_and_a_changed_one_is_not(written: Path, tmp_path: Path) -> None:
+    file = files.read(written, "fan_tiny_12_p16_224")
+    assert check_file(written, file.name).status == "ok"
+    off = file.arrays["logits@float64"] + 1e-5 * np.abs(file.arrays["logits@float64"]).max()
+    (tmp_path / "a.json").write_text(json.dumps(file.document))
+    save(tmp_path / "a.npz", {**file.arrays, "logits@float64": off})
+    failed = check_file(tmp_path, "a")
+    assert failed.status == "FAIL"
+    assert [finding.what for finding in failed.findings if not finding.ok] == ["logits@float64"]
