@@ -67,7 +67,7 @@ def fit(spec: Spec, run: Run) -> dict[str, Any]:
 
 
 def _recipe(spec: Spec, data: Gathered, run: Run) -> Recipe:
-    task = task_for(spec.fit.task, data.train)
+    task = task_for(spec.fit.task, data.train, run)
     run.say(f"task: {task.name}" + (", several labels a picture" if data.train.multi_label else ""))
     spec = choose_network(spec, task, run)
     spec = updated(spec, {"data": {"train": spec.fit.photos}}, lookup=lookup)

@@ -96,21 +96,33 @@ class Recipe:
         return replace(self, spec=updated(self.spec, {"train": values}, lookup=lookup))
 
 
-def task_for(asked: str, index: Index) -> Task:
-    """The task that was asked for, or that the labels suit best. Raises DataError when they suit none."""
+def task_for(asked: str, index: Index, run: Run) -> Task:
+    """The task that was asked for, or of those that `fit` has a recipe for the one that the labels suit best.
+
+    Where another would suit them better, it is said. Raises DataError when they suit none.
+    """
     if asked != "auto":
         return tasks.get(asked)
-    name = tasks.best_for(index.kinds)
-    if name is None:
+    suited = tasks.ranked(index.kinds)
+    if not suited:
         kinds = ", ".join(sorted(index.kinds)) or "none"
         raise DataError(Problem(index.source, f"no task suits these labels (kinds: {kinds})", fix="set fit.task"))
+    name = next((name for name in suited if _recipes(name)), suited[0])
+    if name != suited[0]:
+        kinds = ", ".join(sorted(index.kinds))
+        run.warn(f"labels of this kind ({kinds}) suit {suited[0]}, which fit has no recipe for yet: it does {name}")
     return tasks.get(name)
+
+
+def _recipes(task: str) -> list[Network]:
+    """The networks that `fit` may choose for a task."""
+    return [card for card in registry.for_task(task) if card.fit_preset is not None]
 
 
 def choose_network(spec: Spec, task: Task, run: Run) -> Spec:
     """The spec with a network: the user's, or the task's card for `fit` with the best start weights at hand."""
     if spec.network is None or not spec.network.name:
-        fitting = [card for card in registry.for_task(task.name) if card.fit_preset is not None]
+        fitting = _recipes(task.name)
         if not fitting:
             raise SpecError(Problem("network.name", f"fit has no recipe for {task.name} yet", fix="name a network"))
         wishes_backbone = spec.network is not None and "name" in spec.network.backbone.model_fields_set

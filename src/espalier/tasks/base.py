@@ -258,8 +258,8 @@ def class_asked(word: str, classes: Sequence[str], *, others: str = "") -> int:
     raise UsageError(Problem("explain.targets", f"'{word}' is nothing that could be explained", expected, fix))
 
 
-def best_for(kinds: Iterable[str]) -> str | None:
-    """The task that labels of these kinds suit best, or None."""
+def ranked(kinds: Iterable[str]) -> list[str]:
+    """The tasks that labels of these kinds suit, the best first."""
     found = frozenset(kinds)
-    ranked = sorted(((get(name).fits(found), name) for name in names()), reverse=True)
-    return ranked[0][1] if ranked and ranked[0][0] > 0 else None
+    suits = {name: get(name).fits(found) for name in names()}
+    return sorted((name for name in suits if suits[name] > 0), key=lambda name: -suits[name])

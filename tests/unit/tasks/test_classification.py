@@ -290,8 +290,9 @@ def test_which_labels_fit() -> None:
     assert TASK.fits(frozenset({"label"})) == 10
     assert TASK.fits(frozenset({"box"})) == TASK.fits(frozenset({"label", "polygon"})) == 1
     assert TASK.fits(frozenset()) == 0
-    assert base.best_for(["label"]) == "classification"
-    assert base.best_for([]) is None
+    assert base.ranked(["label"]) == ["classification"]
+    assert base.ranked(["box"])[-1] == "classification"
+    assert base.ranked([]) == []
 
 
 @pytest.mark.parametrize("scores", [[], [[0.5]], [1.5], [-0.1], [np.nan]])
