@@ -108,12 +108,13 @@ class Picture:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures side by side."""
+    """Pictures side by side; `large` ones are fewer to a line."""
 
     kind: ClassVar[str] = "gallery"
     title: str
     pictures: Sequence[Picture]
     note: str = ""
+    large: bool = False
 
 
 @dataclass(frozen=True)

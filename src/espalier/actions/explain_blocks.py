@@ -96,18 +96,18 @@ def _table(groups: Mapping[Any, Sequence[Panel]]) -> Table:
     rows: list[Cells] = []
     for (side, kind), group in groups.items():
         blind = [f for panel in group for f in panel.random]
-        scores = (
-            mean(p.faith.insertion for p in group),
-            mean(f.insertion for f in blind),
-            mean(p.faith.deletion for p in group),
-            mean(f.deletion for f in blind),
-        )
+        insertion = _beside([p.faith.insertion for p in group], [f.insertion for f in blind])
+        deletion = _beside([p.faith.deletion for p in group], [f.deletion for f in blind])
         beats = f"{sum(p.beats_random for p in group)} of {len(group)}"
         seconds = round(mean(p.seconds for p in group), 2)
-        rows.append([_named(side, kind, many), *(round(score, 3) for score in scores), beats, seconds])
-    columns = ["map", "insertion", "of random", "deletion", "of random", "beats every random map", "s/picture"]
+        rows.append([_named(side, kind, many), insertion, deletion, beats, seconds])
+    columns = ["map", "insertion (random)", "deletion (random)", "better than every random map", "s/picture"]
     note = "Means over the pictures. Insertion: more is better. Deletion: less is better."
     return Table("Each kind of map", columns, rows, note)
+
+
+def _beside(own: Sequence[float], random: Sequence[float]) -> str:
+    return f"{mean(own):.3f} ({mean(random):.3f})"
 
 
 def _curves(found: Sequence[Panel]) -> Iterator[Curve]:
@@ -178,14 +178,16 @@ def _how_to_read(asked: ExplainSpec) -> Text:
 
 def _galleries(found: Sequence[Panel], sides: Sequence[Side]) -> Iterator[Gallery]:
     """Of one side a gallery a picture, all kinds in it; of several a gallery a picture and kind, the sides in it."""
-    for (_, name), group in _by(found, lambda panel: (panel.number, panel.name)).items():
-        note = group[0].note
+    for number, group in _by(found, lambda panel: panel.number).items():
+        title, note = f"Picture {number + 1}", " · ".join(filter(None, (group[0].name, group[0].note)))
         if len(sides) == 1:
-            yield Gallery(name, [_answers(group)[0], *(p for panel in group for p in _pictures(panel, sides))], note)
+            shown = [_answers(group)[0], *(p for panel in group for p in _pictures(panel, sides))]
+            yield Gallery(title, shown, note, large=True)
             continue
-        yield Gallery(f"{name}: answers", _answers(group), note)
+        yield Gallery(f"{title}: answers", _answers(group), note, large=True)
         for kind, own in _by(group, lambda panel: panel.kind).items():
-            yield Gallery(f"{name}: {KINDS[kind].title}", [p for panel in own for p in _pictures(panel, sides)])
+            shown = [p for panel in own for p in _pictures(panel, sides)]
+            yield Gallery(f"{title}: {KINDS[kind].title}", shown, large=True)
 
 
 def _answers(group: Sequence[Panel]) -> list[Picture]:

@@ -169,11 +169,13 @@ def _write_pictures(run: Run, stem: str, view: View, heat: Heat, map_HW: NDArray
         return path, ""
     from espalier.explainer.features import principal
 
-    colour_HW3 = principal(heat.inside_CHW).astype(np.float32)
-    whole_HW3 = np.stack([enlarge(colour_HW3[:, :, c], view.geometry.input_hw) for c in range(3)], axis=2)
+    bands = np.moveaxis(principal(heat.inside_CHW).astype(np.float32), 2, 0)
     height, width = view.size_hw
-    shown_HW3 = fitted(np.rint(whole_HW3[:height, :width]).astype(np.uint8))
-    return path, _write_png(run, f"{stem}-{heat.kind.name}-colours", shown_HW3)
+    placed = [enlarge(band_HW, view.geometry.input_hw)[:height, :width] for band_HW in bands]
+    shown_HW3 = np.stack([to_source(band_HW, view.geometry) for band_HW in placed], axis=2)
+    return path, _write_png(
+        run, f"{stem}-{heat.kind.name}-colours", fitted(np.rint(np.nan_to_num(shown_HW3)).astype(np.uint8))
+    )
 
 
 def _small(map_HW: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -23,7 +23,7 @@ def gallery(block: Gallery, root: Path) -> Html:
     shown = block.pictures[:MOST]
     more = len(block.pictures) - len(shown)
     note = tag("p", {"class": "fine"}, f"{more} more are in the run's folder.") if more else Html("")
-    return join([tag("div", {"class": "gallery"}, *_figures(shown, root)), note])
+    return join([tag("div", {"class": "gallery large" if block.large else "gallery"}, *_figures(shown, root)), note])
 
 
 def _figures(shown: Sequence[Picture], root: Path) -> list[Html]:
