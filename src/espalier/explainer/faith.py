@@ -37,7 +37,7 @@ class Faith:
 
     @property
     def both(self) -> float:
-        """Insertion minus deletion: one figure, more is better, about 0 for a map that knows nothing."""
+        """Insertion minus deletion: one figure, more is better. How much is good depends on the picture: see random maps."""
         return self.insertion - self.deletion
 
 

@@ -61,7 +61,9 @@ class Layer:
 
 
 def layout_of(shape: Sequence[int], input_hw: tuple[int, int]) -> Layout | None:
-    """How a tensor of that shape is a map of an input of that size, or None."""
+    """How a tensor of that shape is a map of one input of that size, or None. (Windows come as a batch: no map.)"""
+    if shape[0] != 1:
+        return None
     if len(shape) == 4:
         found = [
             (_mismatch((shape[2], shape[3]), input_hw), 0, Layout("channels first", (shape[2], shape[3]))),
