@@ -85,7 +85,9 @@ class Collector:
         return len(self._names)
 
     def add(self, prediction: Detections, sample: Sample) -> None:
-        """One more picture."""
+        """One more picture. Raises ValueError for a class that there is not."""
+        if len(prediction) and prediction.class_id.max() >= len(self.classes):
+            raise ValueError(f"a box is of class {prediction.class_id.max()} of {len(self.classes)}")
         self._names.append(sample.name)
         self._groups.append(sample.group)
         self._said.append(prediction)
