@@ -1,0 +1,276 @@
+"""`explain` from end to end on a tiny classifier: as a checkpoint, and as a bundle where torch can't be imported."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import espalier
+from espalier.actions.api import call
+from espalier.actions.explain_blocks import alike, mean_figure
+from espalier.actions.model_info import ModelInfo
+from espalier.actions.models import is_model, lookup
+from espalier.cli import main
+from espalier.data.formats import read_index
+from espalier.data.split import split
+from espalier.errors import InputError, ModelError, UsageError
+from espalier.networks import registry
+from espalier.networks.card import build
+from espalier.spec.load import load_spec
+from espalier.trainer.checkpoint import TrainerState, save_checkpoint
+
+CLASSES = ("bars", "disc", "plain")
+INPUT = {"size_hw": [32, 32], "channels": "rgb", "bands": 3, "fit": "centre_crop", "resample": "pillow_bilinear",
+         "crop_fraction": 0.9, "value_range": [0, 255], "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}  # fmt: skip
+QUICK = {"explain.masks": 8, "explain.cells": 3, "explain.steps": 3, "explain.random_maps": 2}
+WORDS = [f"{name}={value}" for name, value in QUICK.items()]
+
+
+def checkpoint_of(folder: Path, photos: Path, *, classes: tuple[str, ...] = CLASSES, seed: int = 0) -> Path:
+    network = {"name": "classifier", "preset": "tiny", "backbone": {"weights": "none"}, "multi_label": False,
+               "input": INPUT}  # fmt: skip
+    spec = load_spec({"network": network, "data": {"train": str(photos)}}, lookup=lookup)
+    assert spec.network is not None
+    card = registry.get("classifier")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = build(card, spec.network, classes)
+    index = read_index(str(photos))
+    learnt = index.subset(split(index, spec.data.val_fraction, seed=spec.seed)[0])
+    info = ModelInfo.of(card, spec, classes, run=f"toy-{seed:03d}", data_fingerprint=learnt.fingerprint())
+    save_checkpoint(folder, model.state_dict(), TrainerState({}, {}), {**info.to_json(), "epoch": 1, "step": 1})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
+    return checkpoint_of(tmp_path_factory.mktemp("toy") / "best", photos)
+
+
+@pytest.fixture(scope="module")
+def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("exported") / "run"
+    call("export", {"export.model": str(checkpoint)}, out=out, overrides={"export.zip": True})
+    return out / "bundle.zip"
+
+
+@pytest.fixture(scope="module")
+def explained(checkpoint: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("explained") / "run"
+    images = [str(photos / "disc" / "000.png"), str(photos / "bars" / "001.png")]
+    result = espalier.explain(str(checkpoint), images=images, out=out, overrides=QUICK, progress=False)
+    assert result["pictures"] == 2
+    assert set(result["better_than_random_by"]) == {"gradcam", "rise"}
+    return out
+
+
+def records(run: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((run / "explanations.json").read_text())
+    return found
+
+
+def test_each_map_has_its_files_and_scores(explained):
+    assert len(records(explained)) == 4
+    for record in records(explained):
+        assert record["kind"] in ("gradcam", "rise")
+        assert record["target"] in CLASSES
+        for name in ("insertion", "deletion", "random_insertion", "random_deletion", "score"):
+            assert 0 <= record[name] <= 1, name
+        gain = record["insertion"] - record["deletion"] - record["random_insertion"] + record["random_deletion"]
+        assert record["better_than_random_by"] == pytest.approx(gain, abs=1e-5)
+        assert Image.open(explained / record["overlay"]).mode == "RGB"
+
+
+def test_arrays_lie_in_the_pictures_own_pixels_and_say_what_was_not_seen(explained, photos):
+    arrays = np.load(explained / records(explained)[0]["arrays"])
+    width, height = Image.open(photos / "disc" / "000.png").size
+    assert set(arrays.files) == {"gradcam", "rise"}
+    for name in arrays.files:
+        assert arrays[name].shape == (height, width)
+        assert arrays[name].dtype == np.float32
+        assert np.isnan(arrays[name][0, 0])  # outside of the crop
+        assert np.isfinite(arrays[name][height // 2, width // 2])
+
+
+def test_the_page_shows_the_maps(explained):
+    page = (explained / "report.html").read_text()
+    for words in (
+        "Can the maps be trusted?",
+        "Each kind of map",
+        "Grad-CAM",
+        "RISE",
+        "How to read the maps",
+        "000.png",
+    ):
+        assert words in page
+    assert page.count("data:image/jpeg") == 6  # two pictures and two maps of each
+
+
+def test_the_same_seed_gives_the_same_maps(explained, checkpoint, photos, tmp_path):
+    call("explain", {"explain.models": [str(checkpoint)], "explain.images": [str(photos / "disc" / "000.png")]},
+         out=tmp_path / "again", overrides=QUICK)  # fmt: skip
+    first, again = (np.load(run / records(run)[0]["arrays"]) for run in (explained, tmp_path / "again"))
+    assert all(np.array_equal(first[name], again[name], equal_nan=True) for name in first.files)
+
+
+def test_without_pictures_some_that_were_kept_from_training(checkpoint, tmp_path):
+    wanted = {**QUICK, "explain.maps": ["rise"], "explain.pictures": 3, "explain.formats": []}
+    call("explain", {"explain.models": [str(checkpoint)]}, out=tmp_path / "run", overrides=wanted)
+    found = records(tmp_path / "run")
+    assert len({record["image"] for record in found}) == 3
+    assert any("said" in record["note"] for record in found)  # a random network makes mistakes
+    assert not (tmp_path / "run" / "maps").exists()
+    assert not (tmp_path / "run" / "arrays").exists()
+
+
+def test_two_models_side_by_side_clean_and_corrupted(checkpoint, photos, tmp_path, capsys):
+    other = checkpoint_of(tmp_path / "other", photos, classes=("plain", "disc", "bars"), seed=1)
+    image = str(photos / "disc" / "000.png")
+    out = tmp_path / "run"
+    assert main(["explain", str(checkpoint), image, str(other), "--corruption", "noise:3", "--out", str(out),
+                 "--maps", "gradcam", "--targets", "disc", "--quiet", *WORDS]) == 0  # fmt: skip
+    found = records(out)
+    sides = {(record["letter"], record["condition"]) for record in found}
+    assert sides == {(letter, word) for letter in "AB" for word in ("clean", "gaussian_noise:3")}
+    assert {record["target"] for record in found} == {"disc"}  # by name: the classes lie in another order
+    page = (out / "report.html").read_text()
+    assert "How alike the maps are to those of A, clean" in page
+    assert "B, gaussian_noise:3" in page
+
+
+def test_targets_by_name_and_id_and_features_of_a_layer(checkpoint, photos, tmp_path):
+    layer = "backbone.body.layer3"
+    wanted = {
+        **QUICK,
+        "explain.targets": ["bars", "2"],
+        "explain.layer": layer,
+        "explain.maps": ["features", "gradcam"],
+    }
+    values = {"explain.models": [str(checkpoint)], "explain.images": [str(photos / "disc" / "000.png")]}
+    call("explain", values, out=tmp_path / "run", overrides=wanted)
+    found = records(tmp_path / "run")
+    assert [(r["target"], r["kind"], r["layer"]) for r in found] == [
+        (name, kind, layer) for name in ("bars", "plain") for kind in ("features", "gradcam")
+    ]
+    arrays = np.load(tmp_path / "run" / found[0]["arrays"])
+    assert arrays["features_layer"].ndim == 3
+    assert len(list((tmp_path / "run" / "maps").glob("*-features-colours.png"))) == 2
+
+
+def test_layers_are_a_question_that_leaves_no_run(checkpoint, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["explain", str(checkpoint), "--layers"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "layers:" in lines
+    assert any(line.split()[0] == "backbone.body.layer3" for line in lines)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "words"),
+    [
+        ({"explain.layer": "backbone.body.layer33"}, UsageError, ("no layer", "backbone.body.layer3", "--layers")),
+        ({"explain.layer": "head"}, UsageError, ("gives (1, 3), no map",)),
+        ({"explain.targets": ["dics"]}, UsageError, ("'dics'", "did you mean 'disc'?", "bars, disc, plain")),
+        ({"explain.targets": ["3"]}, UsageError, ("by id, 0 to 2",)),
+        ({"explain.maps": ["rollout"]}, ModelError, ("no attention to roll out", "gradcam, rise and features fit")),
+        ({"explain.corruption": "nose:3"}, InputError, ("nose",)),
+        ({"explain.backend": "abacus"}, UsageError, ("auto, onnxruntime, torch",)),
+    ],
+)  # fmt: skip
+def test_a_wrong_wish_is_one_clear_error_and_leaves_nothing(checkpoint, photos, tmp_path, overrides, error, words):
+    values = {"explain.models": [str(checkpoint)], "explain.images": [str(photos / "disc" / "000.png")]}
+    with pytest.raises(error) as raised:
+        call("explain", values, out=tmp_path / "run", overrides={**QUICK, **overrides})
+    assert len(raised.value.problems) == 1
+    for part in words:
+        assert part in str(raised.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_picture_that_cannot_be_read_does_not_stop_the_others(checkpoint, photos, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    images = [str(tmp_path / "broken.png"), str(photos / "disc" / "000.png")]
+    with pytest.raises(InputError, match=r"broken\.png"):
+        call("explain", {"explain.models": [str(checkpoint)], "explain.images": images}, out=tmp_path / "run",
+             overrides={**QUICK, "explain.maps": ["rise"]})  # fmt: skip
+    assert len(records(tmp_path / "run")) == 1
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_a_bundle_has_nothing_to_look_into(bundle, photos, tmp_path):
+    for wish in ({"explain.maps": ["gradcam"]}, {"explain.layer": "x"}, {"explain.layers": True}):
+        with pytest.raises(ModelError, match="is a bundle, which holds no PyTorch weights") as raised:
+            call("explain", {"explain.models": [str(bundle)]}, out=tmp_path / "run", overrides=wish)
+        assert "explain.maps=rise" in str(raised.value)
+        assert "the run or the checkpoint that it was exported from" in str(raised.value)
+
+
+BLOCKER = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "torchvision", "timm", "safetensors", "onnx", "onnxscript"):
+            raise ModuleNotFoundError(f"No module named {name!r} (blocked)", name=name)
+sys.meta_path.insert(0, Blocked())
+from espalier.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.slow
+def test_a_bundle_is_explained_without_torch_as_its_checkpoint_is_with_it(bundle, explained, photos, tmp_path):
+    image = str(photos / "disc" / "000.png")
+    command = [sys.executable, "-c", BLOCKER, "explain", str(bundle), image, "--out", "run", "--corruption", "noise:1"]
+    source = str(Path(espalier.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": source}
+    done = subprocess.run([*command, *WORDS], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = records(tmp_path / "run")
+    assert [record["kind"] for record in found] == ["rise", "rise"]
+    own = np.load(explained / records(explained)[0]["arrays"])["rise"]
+    assert np.allclose(np.load(tmp_path / "run" / found[0]["arrays"])["rise"], own, atol=1e-4, equal_nan=True)
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "gaussian_noise:1" in page
+
+
+def test_models_are_told_from_pictures(checkpoint, bundle, photos, tmp_path, capsys):
+    assert is_model(checkpoint)
+    assert is_model(bundle)
+    assert not is_model(photos)
+    assert not is_model(photos / "disc" / "000.png")
+    (tmp_path / "photos.zip").write_bytes(b"PK, but damaged")
+    assert not is_model(tmp_path / "photos.zip")
+    assert main(["explain", str(tmp_path / "runs"), str(photos), "--out", str(tmp_path / "run")]) == 2
+    assert "there is no such model" in capsys.readouterr().err
+    assert main(["explain"]) == 2
+    assert "explain needs MODEL" in capsys.readouterr().err
+
+
+def test_how_alike_two_maps_are():
+    map_HW = np.arange(12, dtype=np.float32).reshape(3, 4)
+    assert alike(map_HW, 10 * map_HW + 3) == pytest.approx(1)
+    assert alike(map_HW, -map_HW) == pytest.approx(-1)
+    assert alike(map_HW, np.zeros((3, 4), np.float32)) is None
+    hole_HW = map_HW.copy()
+    hole_HW[0] = np.nan
+    assert alike(map_HW, hole_HW) == pytest.approx(1)
+
+
+def test_an_interval_goes_by_pictures():
+    few = mean_figure("x", [1.0, 2.0], [0, 1], seed=0)
+    assert (few.value, few.low) == (1.5, None)
+    twice = mean_figure("x", [1.0, 2.0, 3.0, 4.0, 5.0] * 2, [0, 1, 2, 3, 4] * 2, seed=0)
+    once = mean_figure("x", [1.0, 2.0, 3.0, 4.0, 5.0], [0, 1, 2, 3, 4], seed=0)
+    assert twice == once  # saying it twice makes nothing surer
+    assert once.low is not None
+    assert once.low < 3 < once.high
