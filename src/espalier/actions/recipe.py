@@ -74,10 +74,7 @@ class Recipe:
     @property
     def licences(self) -> tuple[Licence, ...]:
         """Of the start weights."""
-        found = self.start.licence
-        if found is None:
-            return ()
-        return (Licence(**{key: found[key] for key in ("name", "licence", "url", "commercial")}),)
+        return licences_of(self.start)
 
     def info(self, index: Index, run: Run, *, trained_on_all: bool = False) -> ModelInfo:
         """What a checkpoint says of the model beside its weights."""
@@ -94,6 +91,14 @@ class Recipe:
     def with_train(self, **values: Any) -> Recipe:
         """The recipe with other values in the spec's `train` section."""
         return replace(self, spec=updated(self.spec, {"train": values}, lookup=lookup))
+
+
+def licences_of(start: Start) -> tuple[Licence, ...]:
+    """As a checkpoint records them."""
+    found = start.licence
+    if found is None:
+        return ()
+    return (Licence(**{key: found[key] for key in ("name", "licence", "url", "commercial")}),)
 
 
 def task_for(asked: str, index: Index, run: Run) -> Task:

@@ -42,6 +42,12 @@ def shapes(family: HouseFamily, name: str) -> dict[str, torch.Size]:
     return {own: value.shape for own, value in encoder.state_dict().items() if not own.endswith(_COUNTERS)}
 
 
+def official_names(family: HouseFamily, name: str) -> dict[str, str]:
+    """Our names of the encoder's tensors to the published ones."""
+    named = _rule(family)
+    return {own: named(own) for own in shapes(family, name)}
+
+
 def _rule(family: HouseFamily) -> Rule:
     module, _, function = family.official_name.partition(":")
     rule: Rule = getattr(importlib.import_module(module), function)

@@ -34,7 +34,12 @@ class Start:
 
     file: WeightFile | None
     facts: BackboneFacts
-    decisions: tuple[Decision, ...]
+    decisions: tuple[Decision, ...] = ()
+
+    @classmethod
+    def of(cls, file: WeightFile) -> Start:
+        """The start that weights in the cache give to their own encoder."""
+        return cls(file, _facts(file.record.backbone, file))
 
     @property
     def licence(self) -> dict[str, Any] | None:

@@ -13,9 +13,10 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
+from espalier.actions.import_weights import import_weights
 from espalier.backbones import registry, start
 from espalier.backbones.weights import cache, fetch, keep, records
-from espalier.backbones.weights.commands import fetch_weights, import_weights, list_weights
+from espalier.backbones.weights.commands import fetch_weights, list_weights
 from espalier.backbones.weights.commands_table import WEIGHT_COMMANDS
 from espalier.backbones.weights.find import best, find
 from espalier.backbones.weights.records import WeightRecord
