@@ -25,7 +25,8 @@ from espalier.errors import DataError, EspalierError
 
 NAMES = sorted(formats())
 LABEL_FILES = {"csv": "labels.csv", "coco": "train.json", "yolo": "labels/s0/Ä 0.txt",
-               "voc": "Annotations/s0_Ä 0.xml", "kitti": "label_2/s0_Ä 0.txt"}  # fmt: skip
+               "voc": "Annotations/s0_Ä 0.xml", "kitti": "label_2/s0_Ä 0.txt",
+               "cvat": "annotations.xml"}  # fmt: skip
 """The file that gets damaged, in what the format writes."""
 WHOLE = frozenset({"yolo", "voc", "kitti"})
 """Formats that are read as a folder, since one label file is not all."""
@@ -381,6 +382,17 @@ def test_damaged_files(
         ("voc", b"<annotation>" + b"<object><name>a</name><bndbox><xmin>1</xmin></bndbox></object>" * 15_000),
         ("voc", b'<!DOCTYPE a [<!ENTITY a "a">'
                 + b"".join(b'<!ENTITY a%d "%s">' % (n, b"&a;" * 10) for n in range(9)) + b"]><a>&a8;</a>"),
+        ("cvat", b"<annotations>" + b"<image/>" * 120_000 + b"</annotations>"),
+        ("cvat", b"<annotations>" + b"<image name='a'><tag label='a'/></image>" * 25_000 + b"</annotations>"),
+        ("cvat", b"<annotations><meta>" + b"<labels>" * 120_000),
+        ("cvat", b"<annotations><image name='a' width='9000' height='9000'><mask label='a' left='0' top='0' width='9' "
+                 b"height='9' rle='" + b"1," * 400_000 + b"1'/></image></annotations>"),
+        ("cvat", b"<annotations><image name='a' width='9000' height='9000'>"
+                 + b"<mask label='a' left='0' top='0' width='6000' height='6000' rle='5,35999995'/>" * 2
+                 + b"</image></annotations>"),
+        ("cvat", b"<annotations><image name='a'><polygon label='a' points='" + b"1,1;" * 200_000 + b"1,1'/></image>"),
+        ("cvat", b"<annotations><track label='a'>"
+                 + b"".join(b"<box frame='%d' xtl='1' ytl='1' xbr='2' ybr='2'/>" % n for n in range(20_000))),
         ("kitti", b"Car " * 250_000),
         ("kitti", b"Car 0 0 0 1 2 3 4 0 0 0 0 0 0 0\n" * 30_000),
         ("kitti", b"DontCare 0 0 0 1 2 3 4 0 0 0 0 0 0 0\n" * 27_000),
