@@ -103,9 +103,10 @@ def _explained(letter: str, model: OpenModel, asked: ExplainSpec) -> Explained:
 
         layers.chosen(_layers(blank, module), asked.layer)
     auto = ("gradcam", "rise", *(["features"] if asked.layer else []))
-    if "rollout" in asked.maps or not asked.maps:
+    targets = _targets(model, blank, ())
+    if targets and ("rollout" in asked.maps or not asked.maps):
         try:
-            make("rollout", blank, module, _targets(model, blank, ()), _options(asked, 0))
+            make("rollout", blank, module, targets, _options(asked, 0))
             auto = (*auto, "rollout")
         except ModelError:
             if asked.maps:
@@ -166,7 +167,7 @@ def _options(asked: ExplainSpec, seed: int) -> Options:
 
 
 def _targets(model: OpenModel, view: View, words: Sequence[str]) -> list[ExplainTarget]:
-    return model.task.explain_targets(view.answer(), words, model.classes)
+    return model.task.explain_targets(view.answer, words, model.classes)
 
 
 def _picture(
@@ -180,6 +181,9 @@ def _picture(
             view = _view(picture, one.model, changed, spec)
             targets = _targets(one.model, view, words)
             words = words or tuple(target.asked for target in targets)
+            if not targets:
+                run.say(f"{picture.name}: {one.letter} says nothing of it that could be explained")
+                continue
             side = Side(one.letter, one.model.name, "" if changed is None else str(changed))
             answer = explained.answer_picture(run, number, side, one.model, view)
             sight = Sight(number, picture, side, view, answer)

@@ -138,7 +138,7 @@ def empty(size_hw: tuple[int, int], bands: int) -> NDArray[np.uint8]:
 
 def answer_picture(run: Run, number: int, side: Side, model: OpenModel, view: View) -> str:
     """The picture with the model's answer, as the task draws it; its path in the run."""
-    drawn = model.task.draw(view.picture(), view.answer().prediction, model.classes)
+    drawn = model.task.draw(view.picture(), view.answer.prediction, model.classes)
     return run.picture(f"{number:05d}{side.suffix}", drawn)
 
 

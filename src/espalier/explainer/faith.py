@@ -37,7 +37,7 @@ class Faith:
 
     @property
     def both(self) -> float:
-        """Insertion minus deletion: one figure, more is better. How much is good depends on the picture: see random maps."""
+        """Insertion minus deletion, more is better. How much is good depends on the picture: compare random maps."""
         return self.insertion - self.deletion
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -77,6 +78,7 @@ class View:
         changed_HWC[:height, :width] = np.rint(mixed_HWC).astype(changed_HWC.dtype)
         return changed_HWC
 
+    @cached_property
     def answer(self) -> Answer:
         """What the model says of the picture as it is."""
         outputs, predictions = next(self.answers([self.image_HWC]))

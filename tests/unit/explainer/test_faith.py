@@ -30,7 +30,7 @@ def test_the_curves_of_a_perfect_map_by_hand(look, quarter_lit, bright):
     perfect_HW[:16, :16] = 1
     good, bad = faith(view, bright, [perfect_HW, -perfect_HW], steps=4, seed=0)
     whole, grey = good.deletion_S[0], good.deletion_S[4]
-    assert whole == pytest.approx(view.answer().prediction.score_C[0])
+    assert whole == pytest.approx(view.answer.prediction.score_C[0])
     assert grey < 0.5 < whole
     assert good.deletion_S == pytest.approx([whole, grey, grey, grey, grey])
     assert bad.deletion_S == pytest.approx([whole, whole, whole, whole, grey])

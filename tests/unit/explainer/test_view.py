@@ -9,7 +9,7 @@ from espalier.vision.corruptions.queries import corrupt_placed
 
 def test_the_picture_as_it_is_gets_the_predictors_own_answer(look, quarter_lit):
     view = look(quarter_lit)
-    assert np.array_equal(view.answer().prediction.score_C, view.predictor([view.query])[0].score_C)
+    assert np.array_equal(view.answer.prediction.score_C, view.predictor([view.query])[0].score_C)
 
 
 def test_all_kept_is_the_picture_and_nothing_kept_is_what_takes_its_place(look, quarter_lit):
