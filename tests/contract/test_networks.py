@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
+from espalier.errors import UsageError
 from espalier.exporter.onnx import to_onnx
 from espalier.exporter.parity import check_parity
 from espalier.layers.model import Batch, TrainableModel
@@ -32,7 +33,7 @@ from espalier.spec.resolve import resolve
 from espalier.spec.schema import json_schema
 from espalier.spec.sections import NetworkSpec
 from espalier.tasks import base as tasks
-from espalier.tasks.base import Annotations, ImageQuery, Sample
+from espalier.tasks.base import Annotations, Answer, ImageQuery, Sample
 
 NETWORKS = registry.names()
 PRESETS = [(name, preset) for name in NETWORKS for preset in registry.get(name).presets]
@@ -246,6 +247,31 @@ def test_exported_graph_says_the_same_at_other_batches(name: str, preset: str, t
     )
     assert report.passed, dict(report.error)
     assert report.items == 4
+
+
+@pytest.mark.parametrize(("name", "preset"), TINY)
+def test_what_it_says_can_be_explained(name: str, preset: str) -> None:
+    """A target's scores lie between 0 and 1, its word asks for it again, and it has a gradient."""
+    question = asked(name, preset)
+    model, task = question.build().eval(), tasks.get(question.card.task)
+    outputs = ModuleBackend(model).run(question.inputs())
+    geometry = question.card.prepare(question.spec)(question.samples[0].query).geometry
+    predictions = question.decode(outputs)
+    answer = Answer({key: value[:1] for key, value in outputs.items()}, predictions[0], geometry)
+    for target in task.explain_targets(answer, (), CLASSES):
+        score_B = target.scores(outputs, predictions)
+        assert score_B.shape == (2,)
+        assert ((score_B >= 0) & (score_B <= 1 + 1e-6)).all()
+        (again,) = task.explain_targets(answer, [target.asked], CLASSES)
+        assert np.array_equal(again.scores(outputs, predictions), score_B)
+        torch_outputs = model(**{key: torch.from_numpy(value) for key, value in question.inputs().items()})
+        activation_B = target.activation(torch_outputs)
+        assert activation_B.shape == (2,)
+        assert np.allclose(target.activation(outputs), activation_B.detach().numpy(), atol=1e-4)
+        gradients = torch.autograd.grad(activation_B.sum(), list(model.parameters()), allow_unused=True)
+        assert any(gradient is not None and gradient.abs().sum() > 0 for gradient in gradients)
+    with pytest.raises(UsageError):
+        task.explain_targets(answer, ["astrology"], CLASSES)
 
 
 @pytest.mark.parametrize(("name", "preset"), TINY)
