@@ -64,7 +64,7 @@ def _headline(found: Robustness, related: Errors | None, where: str) -> Headline
     if related is not None:
         figures += [related.mean, related.relative]
     counted = len(found.suite.counted)
-    note = f"{where}; the mean over {counted} corruptions at {_severities(found.suite)}, paired resamples of pictures"
+    note = f"{where}; the mean over {counted} corruptions at {_severities(found.suite)}, paired resamples"
     if related is not None:
         note += f"; mCE against {related.baseline.model} ({related.baseline.path})"
         if related.left_out:
