@@ -95,6 +95,7 @@ class Matrix:
     columns: Sequence[str]
     counts: Sequence[Sequence[float]]
     note: str = ""
+    unit: str = "pictures"  # what is counted
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -94,8 +94,8 @@ def draw_boxes(
 ) -> NDArray[np.uint8]:
     """The picture with boxes (xyxy, its own pixels), each with its text, RGB uint8.
 
-    Lines are thin, grow with the picture, and have a seam of black or white so that they show on any background. All
-    boxes are drawn before the first text.
+    Lines are thin, grow with the picture, and have a seam of black or white so that they show on any background. Later
+    boxes lie on top. Texts stand above their box, below it or in it, where they hide no other text.
     """
     picture = Image.fromarray(to_rgb8(image_HWC))
     canvas, size_px = ImageDraw.Draw(picture, "RGBA"), _text_px(picture.size)
@@ -104,10 +104,14 @@ def draw_boxes(
         if edges is not None:
             colour = colours[n] if n < len(colours) else colour_of(n)
             _outline(canvas, edges, colour, line_px(picture.size), dashed=n < len(dashed) and dashed[n])
-    for n, edges in shown:
+    placed: list[tuple[str, Colour, Edges]] = []
+    for n, edges in reversed(shown):
         if edges is not None and n < len(texts) and texts[n]:
             colour = colours[n] if n < len(colours) else colour_of(n)
-            _label(canvas, texts[n], edges[:2], colour, size_px, picture.size, above=True)
+            patch = _place(canvas, texts[n], edges, size_px, picture.size, [taken for _, _, taken in placed])
+            placed.append((texts[n], colour, patch))
+    for text, colour, patch in reversed(placed):
+        _label(canvas, text, patch[:2], colour, size_px, picture.size)
     return np.asarray(picture)
 
 
@@ -127,8 +131,37 @@ def _edges(box: NDArray[np.float64], size_wh: tuple[int, int]) -> Edges | None:
     return left, top, max(left, right - 1), max(top, bottom - 1)
 
 
+def _place(
+    canvas: ImageDraw.ImageDraw,
+    text: str,
+    edges: Edges,
+    size_px: int,
+    size_wh: tuple[int, int],
+    taken: Sequence[Edges],
+) -> Edges:
+    """Where a box's text goes: the first place that hides no other text, else above the box."""
+    width, height = _patch_px(canvas, text, size_px)
+    left, top, right, bottom = edges
+    wanted = [
+        (left, top - height),
+        (left, bottom + 1),
+        (left, top),
+        (right + 1 - width, top - height),
+        (right + 1, top),
+    ]
+    fitted = [(max(0, min(x, size_wh[0] - width)), y) for x, y in wanted if 0 <= y <= size_wh[1] - height] or [
+        (max(0, min(left, size_wh[0] - width)), max(0, min(top, size_wh[1] - height)))
+    ]
+    patches = [(x, y, x + width, y + height) for x, y in fitted]
+    return next((patch for patch in patches if not any(_meet(patch, other) for other in taken)), patches[0])
+
+
+def _meet(a: Edges, b: Edges) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
 def _outline(canvas: ImageDraw.ImageDraw, edges: Edges, colour: Colour, width_px: int, *, dashed: bool) -> None:
-    """A rectangle of `width_px`, just inside its edges, and a seam within it where there is room."""
+    """A rectangle of `width_px`, just inside its edges, and a seam within it where there is room; dashes lie on it."""
     left, top, right, bottom = edges
     seam = (0, 0, 0, 150) if luminance(colour) > 0.18 else (255, 255, 255, 170)
     inner = (left + width_px, top + width_px, right - width_px, bottom - width_px)
@@ -137,15 +170,23 @@ def _outline(canvas: ImageDraw.ImageDraw, edges: Edges, colour: Colour, width_px
     if not dashed:
         canvas.rectangle(edges, outline=(*colour, 255), width=width_px)
         return
+    canvas.rectangle(edges, outline=(*seam[:3], 255), width=width_px)
+    for dash in _dashes(edges, width_px):
+        canvas.rectangle(dash, fill=(*colour, 255))
+
+
+def _dashes(edges: Edges, width_px: int) -> Iterator[Edges]:
+    """Along all four sides."""
+    left, top, right, bottom = edges
     dash = 4 * width_px
     for x in range(left, right + 1, 2 * dash):
         end = min(x + dash - 1, right)
-        canvas.rectangle((x, top, end, min(top + width_px - 1, bottom)), fill=(*colour, 255))
-        canvas.rectangle((x, max(bottom - width_px + 1, top), end, bottom), fill=(*colour, 255))
+        yield x, top, end, min(top + width_px - 1, bottom)
+        yield x, max(bottom - width_px + 1, top), end, bottom
     for y in range(top, bottom + 1, 2 * dash):
         end = min(y + dash - 1, bottom)
-        canvas.rectangle((left, y, min(left + width_px - 1, right), end), fill=(*colour, 255))
-        canvas.rectangle((max(right - width_px + 1, left), y, right, end), fill=(*colour, 255))
+        yield left, y, min(left + width_px - 1, right), end
+        yield max(right - width_px + 1, left), y, right, end
 
 
 def draw_mask(
@@ -167,12 +208,23 @@ def draw_classes(image_HWC: NDArray[Any], class_HW: NDArray[Any], *, opacity: fl
 
 def _text_px(size_wh: tuple[int, int]) -> int:
     """A readable size of letters for a picture of that size."""
-    return int(np.clip(min(size_wh) / 26, 10, 240))
+    return int(np.clip(min(size_wh) / 28, 10, 240))
 
 
 @lru_cache(maxsize=16)
 def _font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size_px)
+
+
+def _patch_px(canvas: ImageDraw.ImageDraw, text: str, size_px: int) -> tuple[int, int]:
+    """(width, height) of a text with its patch."""
+    font, gap = _font(size_px), _gap(size_px)
+    left, top, right, bottom = canvas.multiline_textbbox((0, 0), writable(text, font), font=font)
+    return round(right - left + 2 * gap), round(bottom - top + 2 * gap)
+
+
+def _gap(size_px: int) -> int:
+    return max(2, size_px // 5)
 
 
 def _label(
@@ -182,17 +234,14 @@ def _label(
     colour: Colour,
     size_px: int,
     size_wh: tuple[int, int],
-    *,
-    above: bool = False,
 ) -> None:
-    """Text on a patch, moved so that it stays inside the picture where it can; `above` the place if there is room."""
-    font, gap = _font(size_px), max(2, size_px // 5)
+    """Text on a patch, moved so that it stays inside the picture where it can."""
+    font, gap = _font(size_px), _gap(size_px)
     shown = writable(text, font)
-    left, top, right, bottom = canvas.multiline_textbbox((0, 0), shown, font=font)
-    width, height = right - left + 2 * gap, bottom - top + 2 * gap
-    x = max(0, min(at_xy[0], size_wh[0] - round(width)))
-    y = at_xy[1] - round(height) if above and at_xy[1] >= height else at_xy[1]
-    y = max(0, min(y, size_wh[1] - round(height)))
+    left, top, _, _ = canvas.multiline_textbbox((0, 0), shown, font=font)
+    width, height = _patch_px(canvas, text, size_px)
+    x = max(0, min(at_xy[0], size_wh[0] - width))
+    y = max(0, min(at_xy[1], size_wh[1] - height))
     canvas.rectangle((x, y, x + width, y + height), fill=(*colour, 230))
     # Black on a colour of luminance 0.18 has the same contrast as white on it, 4.6 to 1; elsewhere the better one more.
     ink = (0, 0, 0, 255) if luminance(colour) > 0.18 else (255, 255, 255, 255)

@@ -141,9 +141,9 @@ def _commonest(block: Matrix, cells: list[list[Cell]], most: int) -> Html:
     """The largest entries off the diagonal."""
     wrong = sorted((c for row in cells for c in row if c.count and not c.right), key=lambda c: -c.count)[:most]
     if not wrong:
-        return tag("p", {"class": "fine"}, "No picture was confused with another class.")
+        return tag("p", {"class": "fine"}, f"None of the {block.unit} were confused with another class.")
     head = [tag("th", {"scope": "col"}, name) for name in ("truth", "taken for")]
-    head.append(tag("th", {"scope": "col", "class": "n"}, "pictures"))
+    head.append(tag("th", {"scope": "col", "class": "n"}, block.unit))
     body = [
         tag(
             "tr",

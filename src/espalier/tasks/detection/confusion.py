@@ -59,7 +59,7 @@ def block(classes: Sequence[str], cells: NDArray[np.float64], note: str) -> Bloc
     names = [*classes, BACKGROUND]
     title = "Confusion: truth in rows, answer in columns"
     if len(classes) <= MATRIX_CLASSES:
-        return Matrix(title, names, names, cells.round(2).tolist(), note)
+        return Matrix(title, names, names, cells.round(2).tolist(), note, unit="objects")
     apart = cells.copy()
     np.fill_diagonal(apart, 0)
     places = [np.unravel_index(i, apart.shape) for i in np.argsort(-apart, axis=None, kind="stable")[:CONFUSED_PAIRS]]

@@ -22,7 +22,7 @@ KEYS = (
     "ar_large", "f1", "precision", "recall",
 )  # fmt: skip
 WORDS = {
-    "map": "mAP",
+    "map": "average precision (mAP)",
     "ap50": "AP at overlap 0.50",
     "ap75": "AP at overlap 0.75",
     "ap_small": "AP of small objects",
@@ -35,8 +35,8 @@ WORDS = {
     "ar_medium": "recall of medium objects",
     "ar_large": "recall of large objects",
     "f1": "mean F1",
-    "precision": "boxes that are right",
-    "recall": "objects that are found",
+    "precision": "precision (boxes that are right)",
+    "recall": "recall (objects that are found)",
 }
 STRICT = 5  # the overlap of 0.75 in matching's list
 RECALL_LIMITS = (1, 10, 100)

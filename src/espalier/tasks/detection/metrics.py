@@ -86,7 +86,7 @@ def threshold_of(now: Drawn, drawn: Drawn | None) -> Figure | None:
     if not np.nanmax(now.f1[:, 0], initial=0.0) > 0:
         return None
     between = Interval() if drawn is None else percentile(drawn.threshold)
-    note = f"mean F1 over the classes is {100 * float(np.nanmax(now.f1[:, 0])):.1f} % there, and no higher elsewhere"
+    note = f"the mean F1 is highest there: {100 * float(np.nanmax(now.f1[:, 0])):.1f} %"
     value = float(now.threshold[0])
     low, high = (v if v is None else fit(v, value) for v, fit in ((between.low, min), (between.high, max)))
     return Figure("suggested threshold", value, low, high, note=note)

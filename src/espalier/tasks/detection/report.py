@@ -18,8 +18,7 @@ from espalier.tasks.detection.matching import AREA_PX2, FREE, SIZES
 from espalier.tasks.detection.precision import RECALLS
 
 HEADLINE = ("map", "ap50", "ap75", "f1", "precision", "recall")
-SIZE_WORDS = ("all", "small (up to 32² px)", "medium (to 96² px)", "large (above)")
-CLASS_CURVES = 5  # with more classes than this only their mean is drawn
+CLASS_CURVES = 6  # with more classes than this only their mean is drawn
 Cell = str | float | int | Figure | None
 
 
@@ -46,7 +45,7 @@ class Shown:
 
 
 def blocks(shown: Shown) -> list[Block]:
-    """Headline, classes, sizes, where it is lost, confusion, and the two curves."""
+    """Headline, classes, sizes, where it is lost, confusion, and the curves."""
     return [
         _headline(shown),
         _classes(shown),
@@ -54,7 +53,7 @@ def blocks(shown: Shown) -> list[Block]:
         *_budget(shown),
         _confusion(shown),
         _precision(shown),
-        _confidence(shown),
+        *_confidence(shown),
     ]
 
 
@@ -97,13 +96,16 @@ def _classes(shown: Shown) -> Table:
 def _sizes(shown: Shown) -> Table:
     weight_N, found = shown.kept.columns.pictures.weight_N, shown.figures
     rows: list[list[Cell]] = []
-    for size, word in enumerate(SIZE_WORDS):
+    for size, word in enumerate(SIZES):
         count = float((shown.kept.rankings.positives[size] @ weight_N).sum())
         keys = ("map", "ar100") if size == ALL else (f"ap_{SIZES[size]}", f"ar_{SIZES[size]}")
         rows.append([word, round(count, 2), *(found.get(key) for key in keys)])
-    limits = ", ".join(f"{m} {100 * found[f'ar{m}'].value:.1f} %" for m in RECALL_LIMITS if f"ar{m}" in found)
-    note = f"recall by the number of boxes that a model may say of a class in a picture: {limits}"
-    return Table("By size of the objects", ["objects of", "objects", "AP", "recall with 100 boxes"], rows, note)
+    limits = ", ".join(f"with {m} {100 * found[f'ar{m}'].value:.1f} %" for m in RECALL_LIMITS if f"ar{m}" in found)
+    note = (
+        "small: up to 32² px, large: above 96² px; COCO's recall, the mean over overlaps 0.50 to 0.95, with up to 100 "
+        f"boxes of a class in a picture; by the number of boxes: {limits}"
+    )
+    return Table("By size of the objects", ["size", "objects", "AP", "recall"], rows, note)
 
 
 def _budget(shown: Shown) -> list[Block]:
@@ -180,27 +182,30 @@ def _precision(shown: Shown) -> Curve:
     return Curve("Precision over recall", "share of the objects that are found", "share of boxes right", series, note)
 
 
-def _confidence(shown: Shown) -> Curve:
+def _confidence(shown: Shown) -> list[Curve]:
     kept, levels = shown.kept, LEVELS.tolist()
     rates = kept.confidence(kept.columns.pictures.weight_N[:, None])
     mean_f1 = shown.now.f1[:, 0]
     low, high = (None, None) if shown.drawn is None else _band(shown.drawn.f1, mean_f1)
-    series = [Series("mean F1", levels, mean_f1.tolist(), low, high)]
-    if 1 < len(kept.columns.classes) <= CLASS_CURVES:
-        series += _each(kept.columns.classes, rates.f1[..., 0])
-    series += [
-        Series("mean precision", levels, mean_of_classes(rates.precision)[:, 0].tolist(), dashed=True),
-        Series("mean recall", levels, mean_of_classes(rates.recall)[:, 0].tolist(), dashed=True),
+    series = [
+        Series("F1", levels, mean_f1.tolist(), low, high),
+        Series("precision", levels, mean_of_classes(rates.precision)[:, 0].tolist()),
+        Series("recall", levels, mean_of_classes(rates.recall)[:, 0].tolist()),
     ]
-    note = "boxes of at least this confidence, overlap 0.50, mean over the classes"
+    note = "mean over the classes, overlap 0.50"
     if shown.threshold is not None:
         note += f"; {shown.threshold.name} {shown.threshold.value:.2f}: {shown.threshold.note}"
-    return Curve("F1 over confidence", "confidence from which a box is said", "F1", series, note)
+    x_label = "confidence from which a box is said"
+    curves = [Curve("Which threshold", x_label, "share", series, note)]
+    each = _each(kept.columns.classes, rates.f1[..., 0])
+    if 1 < len(each) <= CLASS_CURVES:
+        curves.append(Curve("F1 of each class", x_label, "F1", each, "overlap 0.50"))
+    return curves
 
 
 def _each(classes: Sequence[str], f1_CL: NDArray[np.float64]) -> list[Series]:
     there = [c for c in range(len(classes)) if np.isfinite(f1_CL[c]).any()]
-    return [Series(f"F1 of {classes[c]}", LEVELS.tolist(), f1_CL[c].tolist()) for c in there]
+    return [Series(classes[c], LEVELS.tolist(), f1_CL[c].tolist()) for c in there]
 
 
 def _band(drawn_XB: NDArray[np.float64], value_X: NDArray[np.float64]) -> tuple[list[float], list[float]]:

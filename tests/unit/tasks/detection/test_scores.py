@@ -218,6 +218,6 @@ def test_compare_pairs_by_name() -> None:
 def test_blocks_are_json() -> None:
     found = scored(drawn(15, 2, seed=1), bootstrap=30)
     kinds = [type(block) for block in found.blocks]
-    assert kinds == [Headline, Table, Table, Bars, Table, Matrix, Curve, Curve]
+    assert kinds == [Headline, Table, Table, Bars, Table, Matrix, Curve, Curve, Curve]
     for block in found.blocks:
         assert json.loads(json.dumps(to_json(block)))["kind"] == block.kind
