@@ -26,7 +26,7 @@ from espalier.errors import DataError, EspalierError
 NAMES = sorted(formats())
 LABEL_FILES = {"csv": "labels.csv", "coco": "train.json", "yolo": "labels/s0/Ä 0.txt",
                "voc": "Annotations/s0_Ä 0.xml", "kitti": "label_2/s0_Ä 0.txt",
-               "cvat": "annotations.xml"}  # fmt: skip
+               "cvat": "annotations.xml", "label_studio": "label_studio.json"}  # fmt: skip
 """The file that gets damaged, in what the format writes."""
 WHOLE = frozenset({"yolo", "voc", "kitti"})
 """Formats that are read as a folder, since one label file is not all."""
@@ -393,6 +393,14 @@ def test_damaged_files(
         ("cvat", b"<annotations><image name='a'><polygon label='a' points='" + b"1,1;" * 200_000 + b"1,1'/></image>"),
         ("cvat", b"<annotations><track label='a'>"
                  + b"".join(b"<box frame='%d' xtl='1' ytl='1' xbr='2' ybr='2'/>" % n for n in range(20_000))),
+        ("label_studio", b"[" * 1_000_000),
+        ("label_studio", b"[" + b'{"data":{"image":"a.png"},"annotations":[{"result":[{}]}]},' * 16_000 + b"{}]"),
+        ("label_studio", b"[" + b'{"data":{"image":"a.png"}},' * 40_000 + b"{}]"),
+        ("label_studio", b'[{"data":{"image":"a.png"},"annotations":[{"result":[{"type":"brushlabels",'
+                         b'"original_width":9000,'
+                         b'"original_height":7000,"value":{"brushlabels":["a"],"rle":[15,5,55,0,'
+                         + b"255," * 240_000 + b"1]}}]}]}]"),
+        ("label_studio", b'[{"data":' + b'{"a":' * 200_000),
         ("kitti", b"Car " * 250_000),
         ("kitti", b"Car 0 0 0 1 2 3 4 0 0 0 0 0 0 0\n" * 30_000),
         ("kitti", b"DontCare 0 0 0 1 2 3 4 0 0 0 0 0 0 0\n" * 27_000),
