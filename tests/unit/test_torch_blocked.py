@@ -110,3 +110,21 @@ def test_predicting_loads_no_torch_where_it_is_installed():
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env={"PYTHONPATH": str(SOURCE)}
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_the_houses_encoders_are_known_without_torch():
+    program = PROGRAM.format(blocked=BLOCKED, names="['espalier.backbones.registry']") + (
+        "from espalier import backbones\n"
+        "from espalier.backbones import registry\n"
+        "from espalier.backbones.family import HouseFamily\n"
+        "from espalier.backbones.weights import records\n"
+        "house = [f for f in registry.families() if isinstance(f, HouseFamily)]\n"
+        "known = {n: backbones.describe(n).params for f in house for n in f.names()}\n"
+        "assert all(registry.published(r.backbone) for rs in records.official().values() for r in rs)\n"
+        f"print(sorted(known), sorted(set({BLOCKED!r}) & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env={"PYTHONPATH": str(SOURCE)}
+    )
+    assert "'fan_tiny_8_p4_hybrid'" in done.stdout
+    assert done.stdout.rstrip().endswith("] []")
