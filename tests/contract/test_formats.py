@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from espalier import storage
 from espalier.data import convert
 from espalier.data.check import check
 from espalier.data.formats import detect, formats, get, read_index, read_splits
@@ -226,6 +227,23 @@ def test_it_reads_from_a_zip(name: str, pictures: Path, tmp_path: Path) -> None:
     assert len(found) == 6
     assert found.counts().tolist() == [2, 2, 2]
     assert found.fingerprint() == read_index(str(tmp_path / "out")).fingerprint()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_reads_from_an_address(name: str, pictures: Path, tmp_path: Path) -> None:
+    import fsspec
+
+    convert.write({"train": plain(pictures, form=name)}, tmp_path / "out", format=name)
+    system = fsspec.filesystem("memory")
+    for file in (path for path in (tmp_path / "out").rglob("*") if path.is_file()):
+        system.pipe_file(f"/{name}/{file.relative_to(tmp_path / 'out').as_posix()}", file.read_bytes())
+    try:
+        found = read_index(f"memory://{name}")
+        assert detect(Place(f"memory://{name}")).name == name
+        assert found.fingerprint() == read_index(str(tmp_path / "out")).fingerprint()
+        assert len(storage.read_bytes(found.path(0))) > 0
+    finally:
+        system.rm(f"/{name}", recursive=True)
 
 
 @pytest.mark.parametrize("name", NAMES)
