@@ -40,7 +40,7 @@ bench: setup  ## the benchmarks, one after another; results are printed, and kep
 
 parity: setup  ## DIR=FOLDER of parity files: our networks against the numbers of the published ones
 	@test -n "$(DIR)" || { echo "error: make parity needs a folder of parity files, as in: make parity DIR=../shared/parity" >&2; exit 2; }
-	@PYTHONPATH=tests $(BIN)/python -m parity "$(DIR)"
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} PYTHONPATH=tests $(BIN)/python -m parity "$(DIR)"
 
 docs: setup  ## the documentation site in site/
 	$(BIN)/python scripts/docs_reference.py
