@@ -141,13 +141,14 @@ def _end(end: float | None, value: float) -> float:
 
 
 def _rows(samples: Samples, scored: Scored, count: int) -> list[int]:
-    """Rows of pictures that the clean answer gets right, spread over the set; of any where it gets none right."""
+    """Rows of scored pictures that the clean answer gets right, spread over the set; of any where none is right."""
     names = {samples.index.name(row): row for row in range(len(samples))}
     found = samples.task.mistakes(scored.predictions, scored.samples, samples.index.classes)
-    wrong = {mistake.index for mistake in found if mistake.wrong}
-    right = [names[sample.name] for n, sample in enumerate(scored.samples) if n not in wrong] or list(names.values())
+    wrong = {scored.samples[mistake.index].name for mistake in found if mistake.wrong}
+    known = list(dict.fromkeys(scored.scores.names)) or list(names)
+    right = [name for name in known if name not in wrong] or known
     places = np.linspace(0, len(right), count + 2)[1:-1] if count else np.zeros(0)
-    return sorted({right[min(int(place), len(right) - 1)] for place in places})
+    return sorted({names[right[min(int(place), len(right) - 1)]] for place in places})
 
 
 def _shown(
@@ -156,18 +157,19 @@ def _shown(
     """The clean picture and each corrupted one, in the network's pixels: there the answer is drawn."""
     maker = CorruptedMaker(samples, model.prepare, seed, at)
     made = maker(CorruptedPlan(row, tuple(Corruption(name, severity) for name in suite.names)))
-    clean = model.prepare.placed(samples[row].query)
-    placed = [_as_source(one) for one in (clean, *made.placed)]
-    predictions = model.predictor().stream_placed(iter(placed))
-    for name, one, prediction in zip(("clean", *suite.names), placed, predictions, strict=True):
-        drawn = samples.task.draw(_first(one), prediction, samples.index.classes)
-        path = run.picture(f"corrupted-{number}-{name}", drawn)
-        yield Picture(path, words(name), _mark(samples, prediction, made.sample))
+    placed = [model.prepare.placed(samples[row].query), *made.placed]
+    predictor = model.predictor()
+    answers = predictor.stream_placed(iter(placed))  # where the truth is
+    shown = predictor.stream_placed(map(_as_source, placed))  # where the picture is drawn
+    for name, one, answer, drawn in zip(("clean", *suite.names), placed, answers, shown, strict=True):
+        image = samples.task.draw(_first(one), drawn, samples.index.classes)
+        path = run.picture(f"corrupted-{number}-{name}", image)
+        yield Picture(path, words(name), _mark(samples, answer, made.sample))
 
 
-def _mark(samples: Samples, prediction: Any, sample: Sample) -> str:
-    found = samples.task.mistakes([prediction], [sample], samples.index.classes)
-    return "" if not found else "bad" if any(mistake.wrong for mistake in found) else "good"
+def _mark(samples: Samples, answer: Any, sample: Sample) -> str:
+    found = samples.task.mistakes([answer], [sample], samples.index.classes)
+    return "bad" if any(mistake.wrong for mistake in found) else "good"
 
 
 def _as_source(placed: Placed) -> Placed:

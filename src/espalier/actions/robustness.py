@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from espalier.runs.run import Run
 from espalier.spec.resolve import Decision
 from espalier.spec.sections import CorruptionsSpec
 from espalier.tasks import intervals
-from espalier.tasks.base import Sample, Scores
+from espalier.tasks.base import Sample, Scores, Task
 from espalier.vision.corruptions import COMMON, Corruption, select
 from espalier.vision.prepare import Placed
 
@@ -40,6 +40,10 @@ class Suite:
     def all(self) -> tuple[Corruption, ...]:
         """Every corruption at every severity, severities within corruptions."""
         return tuple(Corruption(name, severity) for name in self.names for severity in self.severities)
+
+    def place(self, one: Corruption) -> tuple[int, int]:
+        """Its row and column in tables of corruptions by severities."""
+        return self.names.index(one.name), self.severities.index(one.severity)
 
     @property
     def counted(self) -> tuple[str, ...]:
@@ -118,13 +122,24 @@ def measure(
     start = time.perf_counter()
     collected = {one: samples.task.metrics(samples.index.classes) for one in wanted.all}
     maker = CorruptedMaker(samples, model.prepare, seed, asked.at)
-    progress = Progress(run, "corruptions", len(samples) * len(wanted.all), "pictures")
+    predicted = Progress(run, "corruptions", len(samples) * len(wanted.all), "pictures")
     with corrupted(maker, wanted.all, workers=_workers(asked, run)) as made:
         for one, prediction, sample in _predicted(model, made, batch_size):
             collected[one].update([prediction], [sample])
-            progress.tick()
-    scores = {one: metrics.compute(bootstrap=0, seed=seed) for one, metrics in collected.items()}
-    return _gathered(wanted, clean, scores, samples, bootstrap, seed, time.perf_counter() - start)
+            predicted.tick()
+    scored = Progress(run, "their scores and resamples", len(wanted.all), "corruptions")
+    value_KS, value_KSB = _tables(wanted, bootstrap)
+    for one in wanted.all:  # what a metric holds goes as soon as it has said its figures
+        place = wanted.place(one)
+        scores = _paired(one, collected.pop(one).compute(bootstrap=0, seed=seed), clean)
+        value_KS[place] = scores.value
+        value_KSB[place] = _resampled(samples.task, scores, bootstrap, seed)
+        scored.tick()
+    clean_B = _resampled(samples.task, clean, bootstrap, seed)
+    return Robustness(
+        wanted, clean.figures[clean.main], clean.main, clean.higher_is_better, value_KS, clean_B, value_KSB,
+        clean.n, time.perf_counter() - start,
+    )  # fmt: skip
 
 
 def with_interval(name: str, value: float, values_B: NDArray[np.float64], unit: str) -> Figure:
@@ -161,32 +176,18 @@ def _predicted(
         yield one, prediction, sample
 
 
-def _gathered(
-    wanted: Suite,
-    clean: Scores,
-    scores: Mapping[Corruption, Scores],
-    samples: Samples,
-    bootstrap: int,
-    seed: int,
-    seconds: float,
-) -> Robustness:
+def _tables(wanted: Suite, bootstrap: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Room for the values (K, S) and their resamples (K, S, B)."""
     shape = len(wanted.names), len(wanted.severities)
-    value_KS = np.array([scores[one].value for one in wanted.all], np.float64).reshape(shape)
-    _same_pictures(clean, scores)
-    if bootstrap:
-        clean_B = samples.task.resample(clean, n=bootstrap, seed=seed)
-        rows = [samples.task.resample(scores[one], n=bootstrap, seed=seed) for one in wanted.all]
-        value_KSB = np.stack(rows).reshape(*shape, bootstrap)
-    else:
-        clean_B, value_KSB = np.zeros(0), np.zeros((*shape, 0))
-    return Robustness(
-        wanted, clean.figures[clean.main], clean.main, clean.higher_is_better, value_KS, clean_B, value_KSB,
-        clean.n, seconds,
-    )  # fmt: skip
+    return np.zeros(shape), np.zeros((*shape, bootstrap))
 
 
-def _same_pictures(clean: Scores, scores: Mapping[Corruption, Scores]) -> None:
-    """Raises DataError where a corrupted score is of other pictures than the clean one: no ratio would be paired."""
-    for one, found in scores.items():
-        if found.main != clean.main or tuple(found.names) != tuple(clean.names):
-            raise DataError(f"{one}: was scored on other pictures than the clean score")
+def _paired(one: Corruption, scores: Scores, clean: Scores) -> Scores:
+    """Those scores. Raises DataError where they are of other pictures than the clean ones: no ratio would be paired."""
+    if scores.main != clean.main or tuple(scores.names) != tuple(clean.names):
+        raise DataError(f"{one}: was scored on other pictures than the clean score")
+    return scores
+
+
+def _resampled(task: Task, scores: Scores, bootstrap: int, seed: int) -> NDArray[np.float64]:
+    return task.resample(scores, n=bootstrap, seed=seed) if bootstrap else np.zeros(0)
