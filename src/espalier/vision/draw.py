@@ -120,7 +120,7 @@ Edges = tuple[int, int, int, int]
 
 def line_px(size_wh: tuple[int, int]) -> int:
     """How thick a line is on a picture of that size."""
-    return max(1, round(max(size_wh) / 400))
+    return max(1, round(max(size_wh) / 256))
 
 
 def _edges(box: NDArray[np.float64], size_wh: tuple[int, int]) -> Edges | None:

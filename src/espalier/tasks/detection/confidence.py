@@ -18,10 +18,10 @@ ALL, HALF = 0, 0  # the range of sizes and the overlap, in matching's lists
 
 @dataclass(frozen=True)
 class Confidence:
-    """Counts by class, level and picture."""
+    """Counts of each class by level and picture; a box counts at the highest level that its score reaches."""
 
-    right: sparse.csr_array  # (C·L, N) right detections whose score first falls below the next level
-    said: sparse.csr_array  # (C·L, N)
+    right: list[sparse.csr_array]  # C times (L, N)
+    said: list[sparse.csr_array]  # C times (L, N)
     positives: sparse.csr_array  # (C, N)
 
     @staticmethod
@@ -30,33 +30,38 @@ class Confidence:
         found = columns.found
         right, counts = matches.of(ALL, HALF)
         level = np.searchsorted(LEVELS, found.score, side="right") - 1
-        shape = (len(columns.classes) * len(LEVELS), len(columns.pictures.names))
+        shape = (len(LEVELS), len(columns.pictures.names))
 
-        def table(kept: NDArray[np.bool_]) -> sparse.csr_array:
-            cells = (found.class_id[kept] * len(LEVELS) + level[kept], found.picture[kept])
-            return sparse.csr_array((np.ones(int(kept.sum())), cells), shape=shape)
+        def table(rows: NDArray[np.int64]) -> sparse.csr_array:
+            return sparse.csr_array((np.ones(len(rows)), (level[rows], found.picture[rows])), shape=shape)
 
-        return Confidence(table(right), table(counts), objects_of(columns, matches.counted[:, ALL]))
-
-    def __call__(self, weights_NB: NDArray[np.float64]) -> Rates:
-        """The rates under each weighting."""
-        positives_CB = self.positives @ weights_NB
-        shape = (len(positives_CB), len(LEVELS), -1)
-        right, said = (
-            np.cumsum((table @ weights_NB).reshape(shape)[:, ::-1], axis=1)[:, ::-1]
-            for table in (self.right, self.said)
+        return Confidence(
+            [table(rows[right[rows]]) for rows in columns.best_first],
+            [table(rows[counts[rows]]) for rows in columns.best_first],
+            objects_of(columns, matches.counted[:, ALL]),
         )
-        return Rates(right, said, positives_CB)
 
-    @property
-    def width(self) -> int:
-        """How many numbers a resample holds while it is worked on."""
-        return 6 * int(self.right.shape[0])
+    def rates(self, class_id: int, weights_NB: NDArray[np.float64]) -> Rates:
+        """Those of a class under each weighting."""
+        right, said = (
+            np.cumsum((table[class_id] @ weights_NB)[::-1], axis=0)[::-1] for table in (self.right, self.said)
+        )
+        return Rates(right, said, self.positives[[class_id]] @ weights_NB)
+
+    def mean_f1(self, weights_NB: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(L, B) over the classes with objects; NaN where there is none."""
+        total, count = np.zeros((len(LEVELS), weights_NB.shape[1])), np.zeros(weights_NB.shape[1])
+        for class_id in range(len(self.right)):
+            f1 = self.rates(class_id, weights_NB).f1
+            there = np.isfinite(f1[0])
+            total += np.where(there, f1, 0.0)
+            count += there
+        return np.asarray(total / np.where(count > 0, count, np.nan), np.float64)
 
 
 @dataclass(frozen=True)
 class Rates:
-    """From each level on: how many are right, how many are said, (C, L, B); and how many objects there are, (C, B)."""
+    """Of a class, from each level on: how many are right and how many are said, (L, B); and the objects, (1, B)."""
 
     right: NDArray[np.float64]
     said: NDArray[np.float64]
@@ -64,24 +69,23 @@ class Rates:
 
     @property
     def f1(self) -> NDArray[np.float64]:
-        """(C, L, B); NaN for a class without objects."""
-        whole = self.said + self.positives[:, None]
-        value = np.divide(2 * self.right, whole, out=np.zeros_like(whole), where=whole > 1e-12)
-        return self._there(value)
+        """(L, B); NaN without objects."""
+        whole = self.said + self.positives
+        return self._there(np.divide(2 * self.right, whole, out=np.zeros_like(whole), where=whole > 1e-12))
 
     @property
     def precision(self) -> NDArray[np.float64]:
-        """(C, L, B); NaN for a class without objects, and where nothing is said."""
+        """(L, B); NaN without objects, and where nothing is said."""
         nothing = np.full_like(self.said, np.nan)
         return self._there(np.divide(self.right, self.said, out=nothing, where=self.said > 1e-12))
 
     @property
     def recall(self) -> NDArray[np.float64]:
-        """(C, L, B); NaN for a class without objects."""
-        return self._there(self.right / np.maximum(self.positives, 1e-12)[:, None])
+        """(L, B); NaN without objects."""
+        return self._there(self.right / np.maximum(self.positives, 1e-12))
 
     def _there(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.where(self.positives[:, None] > 1e-12, values, np.nan)
+        return np.where(self.positives > 1e-12, values, np.nan)
 
 
 def mean_of_classes(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from scipy import sparse
 from espalier.tasks import intervals
 from espalier.tasks.detection.budget import BACKGROUND, Errors, Oracle, errors
 from espalier.tasks.detection.collected import Columns
-from espalier.tasks.detection.confidence import ALL, HALF, Confidence, best_level, mean_of_classes
+from espalier.tasks.detection.confidence import ALL, HALF, LEVELS, Confidence, best_level, mean_of_classes
 from espalier.tasks.detection.matching import SIZES, Matches, Pairs, match, overlapping
 from espalier.tasks.detection.precision import Rankings, Recalls, objects_of, precision_curve
 
@@ -141,7 +141,7 @@ class Kept:
         }
         f1 = np.where(there > 1e-12, _ratio(2 * right, said + there), np.nan)
         figures["f1"] = mean_of_classes(f1)
-        mean_f1 = mean_of_classes(self.confidence(weights_NB).f1)
+        mean_f1 = self.confidence.mean_f1(weights_NB)
         oracle = self._oracle(weights_NB)
         return Drawn(
             figures=np.stack([figures[key] for key in KEYS]),
@@ -173,7 +173,7 @@ class Kept:
     @property
     def width(self) -> int:
         """How many numbers a resample holds while it is worked on."""
-        return self.rankings.width + self.confidence.width
+        return self.rankings.width + 6 * len(LEVELS)
 
     def resampled(self, *, n: int, seed: int) -> Drawn:
         """Everything under `n` resamples of the pictures or their groups."""

@@ -36,12 +36,11 @@ class Ranked:
     @staticmethod
     def of(picture: NDArray[np.int64], right: NDArray[np.bool_], pictures: int) -> Ranked:
         """From the pictures of the detections, best first, and whether each is right."""
-        peak: NDArray[np.int64] = np.cumsum(right) - right  # the next peak's number
-        count = int(right.sum())
-        kept = np.asarray(peak < count)  # what comes after the last peak changes nothing
-        ones = np.ones(int(kept.sum()))
-        table = sparse.csr_array((ones, (peak[kept], picture[kept])), shape=(count, pictures))
-        return Ranked(table, picture[right])
+        peaks = np.flatnonzero(right)
+        kept = peaks[-1] + 1 if len(peaks) else 0  # what comes after the last peak changes nothing
+        ends = np.concatenate([[0], peaks + 1])
+        table = sparse.csr_array((np.ones(kept), picture[:kept], ends), shape=(len(peaks), pictures))
+        return Ranked(table, picture[peaks])
 
 
 def precision_at_peaks(
@@ -83,8 +82,8 @@ def average_precision(
 ) -> NDArray[np.float64]:
     """(B,) the mean of the interpolated precision over `RECALLS`; NaN where there is no object."""
     precision_SB, reached_SB = precision_at_peaks(ranked, positives_B, weights_NB)
-    steps_SB = np.diff(reached_SB, axis=0, prepend=0)
-    area_B = np.einsum("sb,sb->b", precision_SB, steps_SB) / len(RECALLS)
+    reached_SB[1:] -= reached_SB[:-1].copy()  # now how many more than at the peak before
+    area_B = np.einsum("sb,sb->b", precision_SB, reached_SB) / len(RECALLS)
     return np.where(positives_B > 1e-12, area_B, np.nan)
 
 

@@ -184,20 +184,21 @@ def _precision(shown: Shown) -> Curve:
 
 def _confidence(shown: Shown) -> list[Curve]:
     kept, levels = shown.kept, LEVELS.tolist()
-    rates = kept.confidence(kept.columns.pictures.weight_N[:, None])
+    weight_N1 = kept.columns.pictures.weight_N[:, None]
+    rates = [kept.confidence.rates(c, weight_N1) for c in range(len(kept.columns.classes))]
     mean_f1 = shown.now.f1[:, 0]
     low, high = (None, None) if shown.drawn is None else _band(shown.drawn.f1, mean_f1)
     series = [
         Series("F1", levels, mean_f1.tolist(), low, high),
-        Series("precision", levels, mean_of_classes(rates.precision)[:, 0].tolist()),
-        Series("recall", levels, mean_of_classes(rates.recall)[:, 0].tolist()),
+        Series("precision", levels, mean_of_classes(np.stack([one.precision[:, 0] for one in rates])).tolist()),
+        Series("recall", levels, mean_of_classes(np.stack([one.recall[:, 0] for one in rates])).tolist()),
     ]
     note = "mean over the classes, overlap 0.50"
     if shown.threshold is not None:
         note += f"; {shown.threshold.name} {shown.threshold.value:.2f}: {shown.threshold.note}"
     x_label = "confidence from which a box is said"
     curves = [Curve("Which threshold", x_label, "share", series, note)]
-    each = _each(kept.columns.classes, rates.f1[..., 0])
+    each = _each(kept.columns.classes, np.stack([one.f1[:, 0] for one in rates]))
     if 1 < len(each) <= CLASS_CURVES:
         curves.append(Curve("F1 of each class", x_label, "F1", each, "overlap 0.50"))
     return curves
