@@ -58,15 +58,22 @@ def explain(spec: Spec, run: Run) -> dict[str, Any]:
         run.say(f"{one.letter}: {one.model.name} ({one.model.kind}, {one.model.backend.name}): {kinds}")
     run.say(f"explaining {len(pictures)} pictures")
     panels: list[Panel] = []
-    failed: list[Problem] = []
+    unread: list[Problem] = []
+    unsaid: dict[Problem, str] = {}  # what can't be explained, and the first picture of which that is so
     for number, picture in enumerate(pictures):
         try:
             panels += _picture(number, picture, explaining, corruption, spec, run)
         except ImageError as error:
-            failed.extend(error.problems)
+            unread.extend(error.problems)
+        except UsageError as error:
+            unsaid |= {problem: picture.name for problem in error.problems if problem not in unsaid}
+    if not panels and unsaid:
+        raise UsageError(*unsaid)
+    for problem, name in unsaid.items():
+        run.warn(f"{name}: {problem.what}; such pictures are left out")
     result = _finished(panels, asked, run, seed=spec.seed)
-    if failed:
-        raise ImageError(*failed[:20])
+    if unread:
+        raise ImageError(*unread[:20])
     return result
 
 
@@ -102,16 +109,25 @@ def _explained(letter: str, model: OpenModel, asked: ExplainSpec) -> Explained:
         from espalier.explainer import layers
 
         layers.chosen(_layers(blank, module), asked.layer)
-    auto = ("gradcam", "rise", *(["features"] if asked.layer else []))
-    targets = _targets(model, blank, ())
-    if targets and ("rollout" in asked.maps or not asked.maps):
-        try:
-            make("rollout", blank, module, targets, _options(asked, 0))
-            auto = (*auto, "rollout")
-        except ModelError:
-            if asked.maps:
-                raise
+    why_not = _no_rollout(model, blank, module) if "rollout" in asked.maps or not asked.maps else None
+    if why_not is not None and asked.maps:
+        raise why_not
+    auto = ("gradcam", "rise", *(["features"] if asked.layer else []), *([] if why_not else ["rollout"]))
     return Explained(letter, model, module, asked.maps or auto)
+
+
+def _no_rollout(model: OpenModel, blank: View, module: nn.Module) -> ModelError | None:
+    """Why the model's attention can't be rolled out; None when it can, or where an empty picture can't tell."""
+    try:
+        targets = model.task.explain_targets(blank.answer, (), model.classes)
+        make("rollout", blank, module, targets, _options(ExplainSpec(), 0))
+    except ModelError as error:
+        return error
+    except UsageError:  # the model says nothing of an empty picture
+        from espalier.explainer.rollout import attentions
+
+        return None if attentions(module) else ModelError("the model has no attention that can be rolled out")
+    return None
 
 
 def _module(model: OpenModel) -> nn.Module | None:
@@ -166,29 +182,27 @@ def _options(asked: ExplainSpec, seed: int) -> Options:
     return Options(masks=asked.masks, cells=asked.cells, layer=asked.layer, seed=seed)
 
 
-def _targets(model: OpenModel, view: View, words: Sequence[str]) -> list[ExplainTarget]:
-    return model.task.explain_targets(view.answer, words, model.classes)
-
-
 def _picture(
     number: int, picture: Chosen, models: Sequence[Explained], corruption: Corruption | None, spec: Spec, run: Run
 ) -> list[Panel]:
-    """The maps of one picture by every model, as it is and corrupted: all of what the first model says of it clean."""
-    panels: list[Panel] = []
-    words = spec.explain.targets
+    """The maps of one picture by every model, as it is and corrupted: all of what the first model says of it clean.
+
+    Raises UsageError where there is nothing to explain, before anything is written.
+    """
+    looked, words = [], spec.explain.targets
     for changed in (None, *([corruption] if corruption else [])):
         for one in models:
             view = _view(picture, one.model, changed, spec)
-            targets = _targets(one.model, view, words)
+            targets = one.model.task.explain_targets(view.answer, words, one.model.classes)
             words = words or tuple(target.asked for target in targets)
-            if not targets:
-                run.say(f"{picture.name}: {one.letter} says nothing of it that could be explained")
-                continue
-            side = Side(one.letter, one.model.name, "" if changed is None else str(changed))
-            answer = explained.answer_picture(run, number, side, one.model, view)
-            sight = Sight(number, picture, side, view, answer)
-            for target, measured in _measured(one, sight, targets, spec):
-                panels += explained.panels(run, sight, target, measured, spec.explain.formats)
+            looked.append(
+                (one, Side(one.letter, one.model.name, "" if changed is None else str(changed)), view, targets)
+            )
+    panels: list[Panel] = []
+    for one, side, view, targets in looked:
+        sight = Sight(number, picture, side, view, explained.answer_picture(run, number, side, one.model, view))
+        for target, measured in _measured(one, sight, targets, spec):
+            panels += explained.panels(run, sight, target, measured, spec.explain.formats)
     for panel in panels:
         run.say(panel.line)
     return panels

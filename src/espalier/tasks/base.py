@@ -187,7 +187,10 @@ class Task(Protocol):
         """Pictures to look at."""
 
     def explain_targets(self, answer: Answer, asked: Sequence[str], classes: Sequence[str]) -> list[ExplainTarget]:
-        """One for each word of `asked`; without words the answer's own. Raises UsageError for a word that fits none."""
+        """One for each word of `asked`; without words the answer's own, one at least.
+
+        Raises UsageError for a word that fits none, and where the answer holds nothing to explain.
+        """
 
     def draw(
         self, image_HWC: NDArray[Any], prediction: Any, classes: Sequence[str], *, truth: Any = None
