@@ -16,12 +16,11 @@ away (duplicate, background, both), or takes the object away (missed). The gains
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.tasks.detection.collected import Columns
+from espalier.tasks.detection.collected import Columns, best_first
 from espalier.tasks.detection.confidence import ALL, HALF, mean_of_classes
 from espalier.tasks.detection.matching import FREE, Matches, Pairs
 from espalier.tasks.detection.precision import Ranked, average_precision, objects_of
@@ -151,9 +150,8 @@ def _mended(columns: Columns, matches: Matches, wrong: Errors, kind: int) -> Var
 def _by_class(
     columns: Columns, class_id: NDArray[np.int64], right: NDArray[np.bool_], counts: NDArray[np.bool_]
 ) -> list[Ranked]:
-    rows = np.flatnonzero(counts)
-    rows = rows[np.lexsort((-columns.found.score[rows], class_id[rows]))]
-    ends = np.searchsorted(class_id[rows], np.arange(len(columns.classes) + 1))
-    pictures = len(columns.pictures.names)
-    each = (rows[a:b] for a, b in pairwise(ends))
-    return [Ranked.of(columns.found.picture[one], right[one], pictures) for one in each]
+    found, pictures = columns.found, len(columns.pictures.names)
+    same = class_id is found.class_id
+    orders = columns.best_first if same else best_first(class_id, found.score, len(columns.classes))
+    kept = (order[counts[order]] for order in orders)
+    return [Ranked.of(found.picture[rows], right[rows], pictures) for rows in kept]

@@ -66,9 +66,14 @@ class Columns:
     @cached_property
     def best_first(self) -> list[NDArray[np.int64]]:
         """For each class the numbers of its detections, by falling score; of equals the earlier picture's first."""
-        order = np.lexsort((-self.found.score, self.found.class_id))
-        ends = np.searchsorted(self.found.class_id[order], np.arange(len(self.classes) + 1))
-        return [order[a:b] for a, b in pairwise(ends)]
+        return best_first(self.found.class_id, self.found.score, len(self.classes))
+
+
+def best_first(class_id: NDArray[np.int64], score: NDArray[np.float64], classes: int) -> list[NDArray[np.int64]]:
+    """For each class the numbers of its detections, by falling score; of equals the first stays first."""
+    order = np.lexsort((-score, class_id))
+    ends = np.searchsorted(class_id[order], np.arange(classes + 1))
+    return [order[a:b] for a, b in pairwise(ends)]
 
 
 class Collector:
