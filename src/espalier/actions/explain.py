@@ -109,24 +109,23 @@ def _explained(letter: str, model: OpenModel, asked: ExplainSpec) -> Explained:
         from espalier.explainer import layers
 
         layers.chosen(_layers(blank, module), asked.layer)
-    why_not = _no_rollout(model, blank, module) if "rollout" in asked.maps or not asked.maps else None
+    why_not = _no_rollout(model, blank, module, asked) if "rollout" in asked.maps or not asked.maps else None
     if why_not is not None and asked.maps:
         raise why_not
     auto = ("gradcam", "rise", *(["features"] if asked.layer else []), *([] if why_not else ["rollout"]))
     return Explained(letter, model, module, asked.maps or auto)
 
 
-def _no_rollout(model: OpenModel, blank: View, module: nn.Module) -> ModelError | None:
-    """Why the model's attention can't be rolled out; None when it can, or where an empty picture can't tell."""
+def _no_rollout(model: OpenModel, blank: View, module: nn.Module, asked: ExplainSpec) -> ModelError | None:
+    """Why the model's attention can't be rolled out, or None. Where the model says nothing of an empty picture, which
+    can't be told yet, it is tried only for those who asked for it."""
     try:
         targets = model.task.explain_targets(blank.answer, (), model.classes)
-        make("rollout", blank, module, targets, _options(ExplainSpec(), 0))
+        make("rollout", blank, module, targets, _options(asked, 0))
     except ModelError as error:
         return error
-    except UsageError:  # the model says nothing of an empty picture
-        from espalier.explainer.rollout import attentions
-
-        return None if attentions(module) else ModelError("the model has no attention that can be rolled out")
+    except UsageError:
+        return None if asked.maps else ModelError("nobody asked for attention roll-out")
     return None
 
 
