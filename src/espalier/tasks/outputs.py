@@ -33,3 +33,11 @@ def number(params: Mapping[str, Any], name: str, default: float, *, low: float, 
             Problem("decode.params", f"{name} is {value!r}", f"expected a number from {low:g} to {high:g}")
         )
     return float(value)
+
+
+def switch(params: Mapping[str, Any], name: str, default: bool) -> bool:
+    """A decode parameter that is on or off. Raises ModelError when it is neither."""
+    value = params.get(name, default)
+    if not isinstance(value, bool):
+        raise ModelError(Problem("decode.params", f"{name} is {value!r}", "expected true or false"))
+    return value

@@ -148,6 +148,14 @@ def test_the_best_of_queries_and_classes() -> None:
     assert len(found.said) == 2
 
 
+def test_boxes_are_cut_off_at_the_edges_unless_asked_otherwise() -> None:
+    """As the published codes give them: corners of the picture's own size."""
+    geometry = Geometry.identity((100, 200))
+    over = [[5, -5]], [[0.1, 0.5, 0.4, 0.2]]
+    np.testing.assert_allclose(decoded(*over, geometry, top=1).box_xyxy, [[0, 40, 60, 60]], atol=1e-4)
+    np.testing.assert_allclose(decoded(*over, geometry, top=1, clip=False).box_xyxy, [[-20, 40, 60, 60]], atol=1e-4)
+
+
 def test_a_target_comes_back_through_the_decoder() -> None:
     geometry = Geometry((90, 160), (64, 128), (0.4, 0.5), (0.0, 0.0), (45, 64))
     box = TASK.targets(base.Sample(None, truth((A, 0))), geometry, CLASSES)["box_N4"]
@@ -163,6 +171,7 @@ def test_a_target_comes_back_through_the_decoder() -> None:
         ({"logits": np.full((1, 2, 2), np.nan), "boxes": np.zeros((1, 2, 4))}, {}, "NaN"),
         ({"logits": np.zeros((1, 2, 2)), "boxes": np.zeros((1, 2, 4))}, {"top": 0}, "top"),
         ({"logits": np.zeros((1, 2, 2)), "boxes": np.zeros((1, 2, 4))}, {"threshold": 2}, "threshold"),
+        ({"logits": np.zeros((1, 2, 2)), "boxes": np.zeros((1, 2, 4))}, {"clip": 1}, "clip"),
     ],
 )
 def test_a_bad_model_is_one_message(outputs: dict[str, NDArray[Any]], params: dict[str, Any], message: str) -> None:
