@@ -46,12 +46,19 @@ class Element:
         return found.text.strip() if found else ""
 
 
-def pieces(path: str, *, root: str, depth: int = 1) -> Iterator[Element]:
-    """The elements at `depth` (0 is the root), each when its end was read.
+def document(path: str, content: bytes, *, root: str) -> Element:
+    """The root of a small file that was read already. Raises DataError as `pieces` does."""
+    builder = _Builder(path, root, depth=0)
+    builder.feed(content, last=True)
+    return builder.taken()[0]
+
+
+def pieces(path: str, *, root: str) -> Iterator[Element]:
+    """The elements right below the root, each when its end was read.
 
     Raises DataError for a file that is no XML, ends too early, has another root or declares a document type.
     """
-    builder = _Builder(path, root, depth)
+    builder = _Builder(path, root, depth=1)
     fed = 0
     with storage.open_read(path) as file:
         while chunk := file.read(_CHUNK):

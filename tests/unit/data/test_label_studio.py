@@ -87,6 +87,14 @@ def test_addresses(tmp_path: Path, address: str, file: str) -> None:
     assert read_splits(str(tmp_path))["train"].path(0) == str(tmp_path / file)
 
 
+def test_a_group_may_come_from_the_task_or_from_the_path(tmp_path: Path) -> None:
+    choice = {"type": "choices", "value": {"choices": ["c"]}}
+    path = write(tmp_path, task(choice, image="t1_a.jpg", data={"image": "t1_a.jpg", "group": "x", "split": "val"}))
+    assert list(read_splits(path)) == ["val"]
+    for asked, group in ((None, "x"), ("group", "x"), (r"^(t\d)_", "t1")):
+        assert read_index(path, group=asked).group == [group]
+
+
 def test_every_bad_result_is_told_with_its_task(tmp_path: Path) -> None:
     no_size = result("rectanglelabels", ["a"], x=1, y=1, width=1, height=1) | {"original_width": None}
     turned = result("rectanglelabels", ["a"], x=1, y=1, width=1, height=1) | {"image_rotation": 90}

@@ -66,9 +66,11 @@ class LabelStudio:
         if not files:
             raise DataError(Problem(place.path, "no Label Studio .json file in it", expected=self.help))
         notes, rows, numbers_of = Notes(), dict[str, Rows](), dict[str, int]()
+        has_groups = options.group in (None, "group")
         for split, path in files.items():
             for number, task in enumerate(_tasks(path)):
-                _read_task(task, f"{path}: task {_name_of(task, number)}", split, rows, numbers_of, notes)
+                where = f"{path}: task {_name_of(task, number)}"
+                _read_task(task, where, split, rows, numbers_of, notes, has_groups=has_groups)
         rows = rows or {UNSPLIT: Rows(numbers_of)}
         first = next(iter(files.values()))
         root = options.images or _root(parent(first), rows)
@@ -155,8 +157,9 @@ def _name_of(task: Any, number: int) -> str:
 
 
 def _read_task(
-    task: Any, where: str, split: str, rows: dict[str, Rows], numbers_of: dict[str, int], notes: Notes
-) -> None:
+    task: Any, where: str, split: str, rows: dict[str, Rows], numbers_of: dict[str, int], notes: Notes,
+    *, has_groups: bool,
+) -> None:  # fmt: skip
     data = task.get("data") if isinstance(task, dict) else None
     picture = _picture(data) if isinstance(data, dict) else ""
     if not isinstance(data, dict) or not picture:
@@ -170,7 +173,7 @@ def _read_task(
     said = SPLIT_NAMES.get(str(data.get("split", "")).lower(), UNSPLIT)
     part = rows.setdefault(split or said, Rows(numbers_of))
     group = data.get("group")
-    row = part.picture(picture, size_hw=_size(results), group=group if isinstance(group, str) else "")
+    row = part.picture(picture, size_hw=_size(results), group=group if has_groups and isinstance(group, str) else "")
     for result in results:
         _read_result(result, where, part, row, notes)
 

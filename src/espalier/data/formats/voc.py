@@ -22,8 +22,8 @@ from espalier.data.index import UNKNOWN, Index, with_findings
 from espalier.data.lost import Lost, add_common, unused_classes
 from espalier.data.picture_sizes import known_sizes
 from espalier.data.rows import BoxXyxy, Rows, numbers
-from espalier.data.sidecars import bare_name, head, key, pictures_of, splits_of
-from espalier.data.xml_file import Element, pieces, root_tag
+from espalier.data.sidecars import bare_name, head, key, pictures_of, read_all, splits_of
+from espalier.data.xml_file import Element, document, root_tag
 from espalier.errors import DataError, Problem
 
 _ORDER = ("train", "val", "test")
@@ -118,23 +118,26 @@ def _read_all(home: Place, names: Sequence[str], pictures: Sequence[str]) -> _Re
     beside: dict[tuple[str, ...], list[str]] = {}
     for picture in pictures:
         beside.setdefault(key(picture), []).append(picture)
-    for name, split in zip(names, _splits(home, names)):
+    contents = read_all([home.open(name) for name in names])
+    for name, split, content in zip(names, _splits(home, names), contents):
         path = home.open(name)
         try:
-            document = next(pieces(path, root="annotation", depth=0))
+            if isinstance(content, Problem):
+                raise DataError(content)
+            item = document(path, content, root="annotation")
         except DataError as error:
             for problem in error.problems:
                 found.notes.add("error", "malformed", problem.where, problem.what, "correct or delete the file")
             continue
-        picture = _picture(document, name, beside.get(key(name), []))
+        picture = _picture(item, name, beside.get(key(name), []))
         if picture in found.files:
             what = f"it is for {picture}, as is {found.files[picture]}"
             found.notes.add("error", "duplicate-id", path, what, "delete one of them")
             continue
         found.pictures.setdefault(split, []).append(picture)
         found.files[picture] = path
-        found.sizes[picture] = _size(document)
-        found.objects[picture] = _objects(document, path, found.notes)
+        found.sizes[picture] = _size(item)
+        found.objects[picture] = _objects(item, path, found.notes)
     return found
 
 
@@ -154,24 +157,24 @@ def _splits(home: Place, names: Sequence[str]) -> list[str]:
     return [lists.get(PurePosixPath(name).name[:-4], UNSPLIT) for name in names]
 
 
-def _picture(document: Element, name: str, beside: Sequence[str]) -> str:
+def _picture(annotation: Element, name: str, beside: Sequence[str]) -> str:
     """The picture beside the .xml, of several the one that it names; else what it names."""
-    named = PurePosixPath(document.text_of("filename").replace("\\", "/")).name
+    named = PurePosixPath(annotation.text_of("filename").replace("\\", "/")).name
     if beside:
         return next((picture for picture in beside if PurePosixPath(picture).name == named), beside[0])
     leaf = named if is_picture(named) else PurePosixPath(name).name[:-4] + ".jpg"
     return "/".join([*name.split("/")[:-1], leaf])
 
 
-def _size(document: Element) -> tuple[int, int]:
-    sides = numbers(document.text_of("size", side) for side in ("height", "width"))
+def _size(annotation: Element) -> tuple[int, int]:
+    sides = numbers(annotation.text_of("size", side) for side in ("height", "width"))
     fine = sides is not None and all(1 <= side < 2**31 for side in sides)
     return (int(sides[0]), int(sides[1])) if sides is not None and fine else (UNKNOWN, UNKNOWN)
 
 
-def _objects(document: Element, path: str, notes: Notes) -> list[_Object]:
+def _objects(annotation: Element, path: str, notes: Notes) -> list[_Object]:
     found: list[_Object] = []
-    for item in document.all("object"):
+    for item in annotation.all("object"):
         problem = _add(found, item)
         if problem:
             notes.add("error", "malformed", f"{path}:{item.line}", problem, "correct or delete the object")
