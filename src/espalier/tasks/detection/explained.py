@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,35 +16,57 @@ from espalier.tasks.detection.prediction import Detections
 from espalier.vision import boxes
 
 BOX = "box"
-OTHERS = f"or '{BOX} 0' for the surest box, '{BOX} 1' for the next, …"
+OTHERS = f"or '{BOX} 0' for the surest box, '{BOX} 1' for the next; CLASS@X:Y, or @X:Y, for the surest on that pixel"
+_PLACE = re.compile(r"(.*)@(-?\d+):(-?\d+)")
 
 
 def targets(answer: Answer, asked: Sequence[str], classes: Sequence[str]) -> list[ExplainTarget]:
-    """The boxes asked for, by number, or of each class asked for the surest; without words the surest of all.
+    """The boxes asked for: by number, by a pixel that they hold, or of a class the surest; without words the surest.
 
-    Raises UsageError for a word that fits none, and where nothing of a class is found.
+    Raises UsageError for a word that fits none, and where nothing is found.
     """
     prediction: Detections = answer.prediction
     best = prediction[np.argsort(-prediction.score, kind="stable")]
     if not len(best):
         raise UsageError(Problem("explain.targets", "the model gives no box at all for this picture"))
+    words = list(asked) or [_word(best, 0, classes)]
     rows = [_row(word, best, classes) for word in asked] or [0]
-    words = list(asked) or [f"{BOX} 0"]
     return [target(word, best, row, answer, classes) for word, row in zip(words, rows, strict=True)]
 
 
 def _row(word: str, best: Detections, classes: Sequence[str]) -> int:
+    if word in classes:
+        return _surest(best, best.class_id == list(classes).index(word), word)
     number = word.removeprefix(BOX).strip(" :")
-    if word.startswith(BOX) and word not in classes and number.isascii() and number.isdigit():
+    if word.startswith(BOX) and number.isascii() and number.isdigit():
         if int(number) < len(best):
             return int(number)
         raise UsageError(Problem("explain.targets", f"there is no '{word}'", f"{BOX} 0 to {BOX} {len(best) - 1}"))
-    class_id = class_asked(word, classes, others=OTHERS)
-    rows = np.flatnonzero(best.class_id == class_id)
+    place = _PLACE.fullmatch(word)
+    if place is None:
+        return _surest(best, best.class_id == class_asked(word, classes, others=OTHERS), word)
+    fits = _hold(best.box_xyxy, int(place[2]), int(place[3]))
+    return _surest(best, fits & (best.class_id == class_asked(place[1], classes)) if place[1] else fits, word)
+
+
+def _hold(box_N4: NDArray[Any], x: int, y: int) -> NDArray[np.bool_]:
+    """(n,) which boxes hold a pixel."""
+    left, top, right, bottom = box_N4.T
+    return np.asarray((left <= x) & (x <= right) & (top <= y) & (y <= bottom))
+
+
+def _surest(best: Detections, fits: NDArray[np.bool_], word: str) -> int:
+    rows = np.flatnonzero(fits)
     if not len(rows):
-        what = f"no box of this picture is a '{classes[class_id]}'"
-        raise UsageError(Problem("explain.targets", what, "a class of which there is a box", OTHERS))
+        what = f"no box of this picture is a '{word}'"
+        raise UsageError(Problem("explain.targets", what, "a class or place of which there is a box", OTHERS))
     return int(rows[0])
+
+
+def _word(best: Detections, row: int, classes: Sequence[str]) -> str:
+    """Asks for the same object of another answer: by its class and the middle of its box."""
+    left, top, right, bottom = best.box_xyxy[row].tolist()
+    return f"{classes[best.class_id[row]]}@{(left + right) / 2:.0f}:{(top + bottom) / 2:.0f}"
 
 
 def target(word: str, best: Detections, row: int, answer: Answer, classes: Sequence[str]) -> ExplainTarget:

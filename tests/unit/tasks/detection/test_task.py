@@ -233,6 +233,19 @@ def test_a_box_is_explained_by_its_query_and_class() -> None:
     assert dog.activation(here.outputs).tolist() == second.activation(here.outputs).tolist() == [1.0]
 
 
+def test_a_word_asks_for_the_same_object_of_another_answer() -> None:
+    here = answer()
+    (surest,) = TASK.explain_targets(here, [], CLASSES)
+    assert surest.asked == "cat@20:20"
+    (again,) = TASK.explain_targets(here, [surest.asked], CLASSES)
+    assert again.words == surest.words
+    dog, cat = TASK.explain_targets(here, ["@70:70", "cat@70:70"], CLASSES)
+    assert (dog.asked, cat.asked) == ("@70:70", "cat@70:70")
+    assert (dog.words, cat.words) == ("box 1: 'dog', 73 %", "box 2: 'cat', 50 %")
+    with pytest.raises(UsageError, match="no box of this picture"):
+        TASK.explain_targets(Answer(here.outputs, here.prediction[:2], here.geometry), ["cat@99:0"], CLASSES)
+
+
 def test_another_query_may_say_it_on_a_changed_picture() -> None:
     here = answer()
     (surest,) = TASK.explain_targets(here, [], CLASSES)
