@@ -46,7 +46,7 @@ class Index:
     kinds: frozenset[str]  # 'label', 'box', 'polygon', 'rle'
     format: str = ""
     findings: tuple[Finding, ...] = field(default=(), compare=False)  # what the reader could not use
-    files: NDArray[np.object_] | None = None  # (N,) str: the label file of each picture, where each has its own
+    files: NDArray[np.object_] | None = None  # (N,) str: each picture's own label file, or its place in one
     ignored: NDArray[np.object_] | None = None  # (N,) of (k, 4): regions of no class in which nothing counts
 
     def __len__(self) -> int:

@@ -36,10 +36,13 @@ def add_common(lost: Lost, splits: Mapping[str, Index], *, groups: bool = False,
     first = next(iter(splits.values()))
     plain = np.array_equal(first.class_ids, np.arange(len(first.classes)))
     lost.add("class ids, which become positions or names", 0 if plain else len(first.classes))
-    counted = (
-        not np.array_equal(index.annotation_id, np.arange(len(index.annotation_id))) for index in splits.values()
-    )
-    lost.add("annotation ids", sum(len(i.annotation_id) for i, own in zip(splits.values(), counted) if own))
+    lost.add("annotation ids", sum(map(_own_ids, splits.values())))
+
+
+def _own_ids(index: Index) -> int:
+    """How many annotations have an id of their own: not a mere line, and not a mere count."""
+    counted = bool(index.line.any()) or np.array_equal(index.annotation_id, np.arange(len(index.annotation_id)))
+    return 0 if counted else len(index.annotation_id)
 
 
 def unused_classes(splits: Mapping[str, Index]) -> int:

@@ -52,6 +52,7 @@ def test_shapes(tmp_path: Path) -> None:
     assert (decode_rle(segments[4]) == mask).all()
     assert [f.what for f in index.findings] == ["results of the kind 'ellipselabels' are not kept"]
     assert index.size_hw.tolist() == [[100, 200]]
+    assert index.where(1).endswith("export.json: task 7: annotation 1")
 
 
 def test_which_annotation_counts(tmp_path: Path) -> None:

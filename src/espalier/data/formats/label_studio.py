@@ -173,7 +173,8 @@ def _read_task(
     said = SPLIT_NAMES.get(str(data.get("split", "")).lower(), UNSPLIT)
     part = rows.setdefault(split or said, Rows(numbers_of))
     group = data.get("group")
-    row = part.picture(picture, size_hw=_size(results), group=group if has_groups and isinstance(group, str) else "")
+    known = group if has_groups and isinstance(group, str) else ""
+    row = part.picture(picture, size_hw=_size(results), file=where, group=known)
     for result in results:
         _read_result(result, where, part, row, notes)
 
