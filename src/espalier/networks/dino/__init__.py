@@ -1,0 +1,26 @@
+"""DINO's card."""
+
+from __future__ import annotations
+
+from espalier.networks.card import Network
+from espalier.networks.dino.spec import DinoSpec
+from espalier.networks.object_queries_card import decode, prepare
+from espalier.networks.presets import PresetFile
+
+PRESETS = PresetFile(__name__)
+
+CARD = Network(
+    name="dino",
+    task="detection",
+    spec=DinoSpec,
+    build="espalier.networks.dino.model:build",
+    prepare=prepare,
+    decode=decode,
+    presets=PRESETS,
+    facts=PRESETS.facts,
+    summary="Where are the objects? DINO (denoising, mixed query selection) on any backbone",
+    source='Zhang et al., "DINO: DETR with Improved DeNoising Anchor Boxes", 2022, arXiv 2203.03605',
+    licence="Apache-2.0",
+    dynamic_size=True,
+    match_outputs="espalier.networks.object_queries_card:match_outputs",
+)

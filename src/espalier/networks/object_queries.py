@@ -1,0 +1,110 @@
+"""The trunk of detectors with object queries: a backbone, its maps as tokens of several levels, and an encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import FrozenBatchNorm2d
+
+from espalier import backbones
+from espalier.layers.deformable_transformer import Encoder
+from espalier.layers.detr import Criterion, Encoded, Said, Weights
+from espalier.layers.levels import Levels, padding_mask
+from espalier.layers.matching import Costs, Objects
+from espalier.layers.model import Batch, TrainableModel
+from espalier.networks.input import bands, size_hw
+
+if TYPE_CHECKING:
+    from espalier.networks.object_queries_spec import ObjectQueriesSpec
+
+
+class ObjectQueries(TrainableModel):
+    """A network's subclass says how queries become answers.
+
+    `temperature` and `centred` are those of the sine positions, `giou_eps` that of the GIoU's denominators.
+    """
+
+    def __init__(self, spec: ObjectQueriesSpec, *, temperature: float, centred: bool, giou_eps: float) -> None:
+        super().__init__()
+        self.backbone = backbones.create(
+            spec.backbone.name, channels_in=bands(spec.input), out="pyramid", size_hw=size_hw(spec.input)
+        )
+        if spec.freeze_batch_norm:
+            freeze_batch_norm(self.backbone)
+        strides = self.backbone.strides
+        self.taken = [n for n, stride in enumerate(strides) if stride >= spec.finest_stride][-spec.levels :]
+        channels = [self.backbone.channels[n] for n in self.taken]
+        self.levels = Levels(channels, spec.width, levels=spec.levels, temperature=temperature, centred=centred)
+        self.encoder = Encoder(
+            spec.encoder_layers,
+            spec.width,
+            spec.hidden,
+            heads=spec.heads,
+            levels=spec.levels,
+            points=spec.points,
+            dropout=spec.dropout,
+        )
+        loss = spec.loss
+        self.criterion = Criterion(
+            Weights(loss.class_weight, loss.l1_weight, loss.giou_weight),
+            Costs(loss.class_cost, loss.l1_cost, loss.giou_cost),
+            giou_eps,
+        )
+
+    def encode(self, image: Tensor, valid_hw: Tensor) -> Encoded:
+        """The pictures' tokens and memory."""
+        maps = self.backbone(image)
+        tokens = self.levels([maps[n] for n in self.taken], padding_mask(image, valid_hw))
+        return Encoded(tokens, self.encoder(tokens))
+
+    def answers(self, encoded: Encoded) -> tuple[list[Said], Said | None]:
+        """Each decoder layer's answer, and the encoder's own where it gives one."""
+        raise NotImplementedError(f"{type(self).__name__} must define answers")
+
+    def forward(self, image: Tensor, valid_hw: Tensor) -> dict[str, Tensor]:  # type: ignore[override]  # inputs by name
+        """`logits` (B, Q, C), and `boxes` (B, Q, 4): cx, cy, w, h relative to the valid picture."""
+        last = self.answers(self.encode(image, valid_hw))[0][-1]
+        return {"logits": last.logits_BQC, "boxes": last.box_BQ4}
+
+    def layer_terms(self, said: Sequence[Said], objects: Sequence[Objects]) -> dict[str, Tensor]:
+        """The last layer's weighted terms, and the weighted loss of the layers before it together."""
+        scored = [self.criterion(each, objects) for each in said]
+        weights = self.criterion.weights
+        last = scored[-1]
+        terms = {
+            "class": weights.class_ * last["class"],
+            "l1": weights.l1 * last["l1"],
+            "giou": weights.giou * last["giou"],
+        }
+        if len(scored) > 1:
+            terms["auxiliary"] = torch.stack([weights.total(each) for each in scored[:-1]]).sum()
+        return terms
+
+
+def labelled(batch: Batch) -> list[Objects]:
+    """The objects of each picture: class ids, and boxes relative to the valid picture."""
+    return [Objects(c, b) for c, b in zip(batch.targets["class_N"], batch.targets["box_N4"])]
+
+
+def with_total(terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The terms and their sum."""
+    return {**terms, "total": torch.stack(list(terms.values())).sum()}
+
+
+def freeze_batch_norm(module: nn.Module) -> None:
+    """Batch norms keep their published statistics and scales: a detector's batches are too small for new ones."""
+    for name, child in module.named_children():
+        if type(child) is nn.BatchNorm2d:
+            setattr(module, name, _frozen(child))
+        else:
+            freeze_batch_norm(child)
+
+
+def _frozen(norm: nn.BatchNorm2d) -> FrozenBatchNorm2d:
+    frozen = FrozenBatchNorm2d(norm.num_features, eps=norm.eps)
+    state = {name: value for name, value in norm.state_dict().items() if name != "num_batches_tracked"}
+    frozen.load_state_dict(state)
+    return frozen

@@ -1,0 +1,47 @@
+"""What the cards of detectors with object queries share. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
+
+from espalier.networks.card import DecodeRule
+from espalier.networks.input import standard_prepare
+from espalier.networks.object_queries_spec import ObjectQueriesSpec
+from espalier.spec.sections import NetworkSpec
+from espalier.vision.prepare import Prepare, ValidInput
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def prepare(spec: NetworkSpec) -> Prepare:
+    """One image, and which part of it is no padding."""
+    return Prepare(standard_prepare(spec).inputs, valid=(ValidInput(),))
+
+
+def decode(spec: NetworkSpec) -> DecodeRule:
+    """The best answers over queries and classes."""
+    assert isinstance(spec, ObjectQueriesSpec)
+    return DecodeRule("detr_sigmoid", 1, {"top": spec.detections})
+
+
+def match_outputs(expected: Arrays, found: Arrays) -> Arrays:
+    """`found` with its queries in the order of `expected`: chosen tokens of nearly equal scores may change places."""
+    order_BQ = np.stack([_pairs(*sides) for sides in zip(*(_rows(each) for each in (expected, found)), strict=True)])
+    return {name: np.take_along_axis(value, order_BQ[..., None], 1) for name, value in found.items()}
+
+
+def _rows(outputs: Arrays) -> NDArray[np.float64]:
+    """(B, Q, 4 + C): what a query says, in one row."""
+    return np.concatenate([outputs["boxes"], outputs["logits"]], -1).astype(np.float64)
+
+
+def _pairs(expected_QF: NDArray[np.float64], found_QF: NDArray[np.float64]) -> NDArray[np.int64]:
+    if np.allclose(expected_QF, found_QF, atol=1e-3):
+        return np.arange(len(expected_QF))  # in order already
+    return np.asarray(linear_sum_assignment(cdist(expected_QF, found_QF, "chebyshev"))[1], np.int64)
