@@ -1,14 +1,14 @@
-"""How far each kind of map can be trusted on real photographs: deletion and insertion scores against a random map and an
-edge map, with 95 % intervals over the photographs.
+"""How far each kind of map can be trusted on real photographs: deletion and insertion scores beside a random map's and
+an edge map's, with 95 % intervals over the photographs.
 
-    python benchmarks/explanations.py [--pictures 60] [--masks 800] [--seed 0] [--run RUN] [--vit]
+    python benchmarks/explanations.py [--pictures 60] [--masks 800] [--seed 0] [--run RUN] [--no-vit]
 
 The photographs are crown-or-ground patches (`examples/crowns.py`), the test part, which no training patch comes from;
 the model is what `espalier fit` makes of the training part in two minutes from the quickstart's start weights, unless
-`--run` names one. `--vit` also trains a small ViT without start weights, so that attention roll-out has its row: a weak
-model, whose figures are not to be set against the other's. All maps of a picture go through the same predictor, in the
-same steps, from the same baselines (see docs/guides/explain.md); the edge map is Sobel's, smoothed as much as a random
-map is. Nothing fails: the figures are what was found.
+`--run` names one. For attention roll-out a small ViT is trained without start weights: a weak model, whose figures are
+not to be set against the other's. All maps of a picture go through the same predictor, in the same steps, from the same
+baselines (see docs/guides/explain.md); the edge map is Sobel's, smoothed as much as a random map is. Nothing fails: the
+figures are what was found.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def main() -> int:
     parser.add_argument("--masks", type=int, default=800)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run", type=Path, help="a run of the same photographs, instead of fitting one")
-    parser.add_argument("--vit", action="store_true", help="also a small ViT, for attention roll-out")
+    parser.add_argument("--no-vit", action="store_true", help="leave out the small ViT, and with it attention roll-out")
     args = parser.parse_args()
     print(f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}, Python {platform.python_version()}")
     with tempfile.TemporaryDirectory(prefix="explanations-") as name:
@@ -183,7 +183,7 @@ def main() -> int:
         found = expand([photos / "test"])
         chosen = [found[i] for i in np.unique(np.linspace(0, len(found) - 1, args.pictures).astype(int))]
         measure(args.run or fitted(photos, Path(name)), chosen, masks=args.masks, seed=args.seed)
-        if args.vit:
+        if not args.no_vit:
             measure(vit(photos, Path(name)), chosen, masks=args.masks, seed=args.seed)
     return 0
 
