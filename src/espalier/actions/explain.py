@@ -17,6 +17,7 @@ from espalier.explainer.faith import faith
 from espalier.explainer.kinds import FITS_ALL, KINDS, Options, make
 from espalier.explainer.rise import random_map
 from espalier.explainer.view import View
+from espalier.runs.progress import Progress
 from espalier.runs.report import write_report
 from espalier.runs.run import Run
 from espalier.spec.sections import ExplainSpec, Spec
@@ -60,6 +61,7 @@ def explain(spec: Spec, run: Run) -> dict[str, Any]:
     panels: list[Panel] = []
     unread: list[Problem] = []
     unsaid: dict[Problem, str] = {}  # what can't be explained, and the first picture of which that is so
+    progress = Progress(run, "explanations", len(pictures), "pictures")
     for number, picture in enumerate(pictures):
         try:
             panels += _picture(number, picture, explaining, corruption, spec, run)
@@ -67,6 +69,7 @@ def explain(spec: Spec, run: Run) -> dict[str, Any]:
             unread.extend(error.problems)
         except UsageError as error:
             unsaid |= {problem: picture.name for problem in error.problems if problem not in unsaid}
+        progress.tick()
     if not panels and unsaid:
         raise UsageError(*unsaid)
     for problem, name in unsaid.items():
