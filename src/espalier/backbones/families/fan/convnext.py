@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from espalier.backbones.families.fan.norm import ChannelNorm
+from espalier.backbones.families.fan.pointwise import Pointwise
+from espalier.backbones.families.fan.scaled import ScaledPointwise
 from espalier.layers.recompute import through
 
 
@@ -84,14 +86,15 @@ class ConvNextBlock(nn.Module):
         super().__init__()
         self.spatial = nn.Conv2d(width, width, 7, padding=3, groups=width)
         self.norm = ChannelNorm(width, unbiased=True)
-        self.expand = nn.Conv2d(width, 4 * width, 1)
-        self.reduce = nn.Conv2d(4 * width, width, 1)
+        self.expand = Pointwise(width, 4 * width)
+        self.reduce = ScaledPointwise(4 * width, width)
         self.scale = nn.Parameter(torch.full((width,), 1e-6))
 
     def forward(self, map_BCHW: Tensor) -> Tensor:
         """The map with what its neighbourhood adds."""
         wide: Tensor = functional.gelu(self.expand(self.norm(self.spatial(map_BCHW))))
-        return torch.addcmul(map_BCHW, self.scale[:, None, None], self.reduce(wide))
+        near: Tensor = self.reduce(wide, self.scale)
+        return map_BCHW + near
 
 
 def padded(map_BCHW: Tensor, multiple: int) -> Tensor:

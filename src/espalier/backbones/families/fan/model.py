@@ -60,7 +60,7 @@ class Fan(Backbone):
 
     def embedding(self, image_BCHW: Tensor) -> Tensor:
         """The class token after the final norm."""
-        map_BHWC = self._stream(self.patches(_channels_last(image_BCHW)))[-1]
+        map_BHWC = self._through_blocks(self.patches(_channels_last(image_BCHW)))
         class_B1C = self.class_token.expand(map_BHWC.shape[0], -1, -1).to(map_BHWC.dtype)
         tokens_BNC = torch.cat([class_B1C, map_BHWC.flatten(1, 2)], dim=1)
         for block in self.class_blocks:
@@ -83,9 +83,9 @@ class Fan(Backbone):
     def dense(self, image_BCHW: Tensor) -> list[Tensor]:
         """ConvNeXt's maps, the stream after the blocks that `size.dense_blocks` names, the patches at the end."""
         finer, patches_BHWC = self.patches.levels(_channels_last(image_BCHW))
-        stream = self._stream(patches_BHWC)
-        seen = [stream[block] for block in self.size.dense_blocks]
-        return [*finer, *(_as_BCHW(map_BHWC) for map_BHWC in [*seen, self._after_class_blocks(stream[-1])])]
+        seen: list[Tensor] = []
+        last_BHWC = self._after_class_blocks(self._through_blocks(patches_BHWC, seen))
+        return [*finer, *map(_as_BCHW, seen), _as_BCHW(last_BHWC)]
 
     def checkpoint_activations(self, on: bool) -> None:
         """Each block, class block and ConvNeXt block is computed again in the backward pass."""
@@ -113,14 +113,14 @@ class Fan(Backbone):
             raise ModelError(_do_not_fit(self.facts.name, problems))
         self.load_state_dict({name: adopted[name] for name in needed}, strict=False)
 
-    def _stream(self, patches_BHWC: Tensor) -> list[Tensor]:
-        """The tokens (B, H, W, C) after each block."""
-        map_BHWC = patches_BHWC + self.position(_as_BCHW(patches_BHWC)).permute(0, 2, 3, 1)
-        stream = []
-        for block in self.blocks:
+    def _through_blocks(self, patches_BHWC: Tensor, seen: list[Tensor] | None = None) -> Tensor:
+        """The tokens (B, H, W, C) after the last block; those that a dense model sees are put into `seen`."""
+        map_BHWC: Tensor = patches_BHWC + self.position(_as_BCHW(patches_BHWC)).permute(0, 2, 3, 1)
+        for number, block in enumerate(self.blocks):
             map_BHWC = through(block, map_BHWC, again=self.recomputes)
-            stream.append(map_BHWC)
-        return stream
+            if seen is not None and number in self.size.dense_blocks:
+                seen.append(map_BHWC)
+        return map_BHWC
 
     def _after_class_blocks(self, map_BHWC: Tensor) -> Tensor:
         for block in self.class_blocks:
@@ -128,7 +128,7 @@ class Fan(Backbone):
         return map_BHWC
 
     def _last(self, patches_BHWC: Tensor) -> Tensor:
-        return _as_BCHW(self.norm(self._after_class_blocks(self._stream(patches_BHWC)[-1])))
+        return _as_BCHW(self.norm(self._after_class_blocks(self._through_blocks(patches_BHWC))))
 
 
 def build(facts: BackboneFacts, *, channels_in: int, out: str, size_hw: tuple[int, int] | None) -> Fan:

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from espalier.backbones.families.fan.pointwise import Pointwise
+
 WAVES = 32
 """Channels for each axis."""
 LONGEST = 10_000.0
@@ -21,7 +23,7 @@ class SinePosition(nn.Module):
 
     def __init__(self, width: int, *, paired: bool) -> None:
         super().__init__()
-        self.project = nn.Conv2d(2 * WAVES, width, 1)
+        self.project = Pointwise(2 * WAVES, width)
         self.paired = paired
 
     def forward(self, map_BCHW: Tensor) -> Tensor:
