@@ -40,7 +40,7 @@ class Mix(nn.Module):
         """The map, of the same size."""
         mixed = functional.gelu(back(self.depthwise(planes(map_BHWC))))
         gated = mixed * self.gate(mixed)
-        return map_BHWC + functional.linear(gated, self.pointwise.weight.flatten(1))
+        return added(map_BHWC, functional.linear(gated, self.pointwise.weight.flatten(1)))
 
 
 class DownSampler(nn.Module):
@@ -71,6 +71,11 @@ class Stem(nn.Module):
         """(B, H/4, W/4, width), rounded up."""
         smaller: Tensor = self.down(back(self.embed(image_BCHW)))[0]
         return smaller
+
+
+def added(map_BHWC: Tensor, branch_BHWC: Tensor) -> Tensor:
+    """Their sum, in the branch's memory unless that is of a coarser kind of number, as in mixed precision."""
+    return branch_BHWC.add_(map_BHWC) if branch_BHWC.dtype == map_BHWC.dtype else map_BHWC + branch_BHWC
 
 
 def planes(map_BHWC: Tensor) -> Tensor:

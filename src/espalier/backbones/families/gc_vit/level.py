@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
+from timm.layers.drop import DropPath
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from espalier.backbones.families.gc_vit.attention import GlobalAttention, WindowAttention
-from espalier.backbones.families.gc_vit.convolutions import EPS
+from espalier.backbones.families.gc_vit.convolutions import EPS, added
 from espalier.backbones.families.gc_vit.query import GlobalQuery
 from espalier.backbones.families.gc_vit.sizes import Size
 from espalier.backbones.families.gc_vit.windows import Windows
@@ -40,12 +41,14 @@ class Block(nn.Module):
         self.norm_mlp = nn.LayerNorm(channels, eps=EPS)
         self.mlp = Mlp(channels, size.mlp_ratio * channels)
         self.scale_mlp = _scale(size, channels)
+        self.drop = DropPath()
 
     def forward(self, map_BHWC: Tensor, windows: Windows, query_WhNd: Tensor, hidden: Tensor | None) -> Tensor:
         """The map, of the same size."""
         attended = self.attention(self.norm_attention(map_BHWC), windows, query_WhNd, hidden)
-        map_BHWC = map_BHWC + _scaled(attended, self.scale_attention)
-        return map_BHWC + _scaled(self.mlp(self.norm_mlp(map_BHWC)), self.scale_mlp)
+        map_BHWC = added(map_BHWC, self.drop(_scaled(attended, self.scale_attention)))
+        mixed = self.mlp(self.norm_mlp(map_BHWC))
+        return added(map_BHWC, self.drop(_scaled(mixed, self.scale_mlp)))
 
 
 class Level(nn.Module):
@@ -61,8 +64,8 @@ class Level(nn.Module):
 
     def forward(self, map_BHWC: Tensor) -> Tensor:
         """The map, of the same size."""
-        windows = Windows(self.side, *map_BHWC.shape[1:3])
-        query = _for_each_window(self.query(map_BHWC), windows)
+        windows = Windows(self.side, *map_BHWC.shape[:3])
+        query = windows.each(self.query(map_BHWC))
         hidden = windows.hidden_keys(map_BHWC)
         for block in self.blocks:
             if self.recompute and torch.is_grad_enabled():
@@ -70,12 +73,6 @@ class Level(nn.Module):
             else:
                 map_BHWC = block(map_BHWC, windows, query, hidden)
         return map_BHWC
-
-
-def _for_each_window(query_BhNd: Tensor, windows: Windows) -> Tensor:
-    """(W, heads, N, d): each image's query once for each of its windows."""
-    count = windows.rows * windows.columns
-    return query_BhNd[:, None].expand(-1, count, -1, -1, -1).flatten(0, 1)
 
 
 def _scale(size: Size, channels: int) -> nn.Parameter | None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from espalier.backbones.backbone import Backbone
 from espalier.backbones.facts import BackboneFacts
 from espalier.backbones.families.gc_vit.convolutions import EPS, DownSampler, Stem, planes
-from espalier.backbones.families.gc_vit.level import Level
+from espalier.backbones.families.gc_vit.level import Block, Level
 from espalier.backbones.families.gc_vit.sizes import SIZES, Size
 from espalier.errors import ModelError, Problem
 
@@ -46,16 +46,23 @@ class GcVit(Backbone):
             assert isinstance(level, Level)
             level.recompute = on
 
+    def drop_paths(self, rate: float) -> None:
+        """None in the first block, rising evenly to `rate` in the last, as published."""
+        blocks = [block for block in self.modules() if isinstance(block, Block)]
+        for number, block in enumerate(blocks):
+            block.drop.drop_prob = rate * number / (len(blocks) - 1)
+
     def adopt(self, tensors: Mapping[str, Tensor]) -> None:
         """Fills the encoder; the first convolution adapts to the bands. Raises ModelError for what doesn't fit."""
         own = self.state_dict()
-        adapted = dict(tensors)
-        if INPUT_CONV in tensors and tensors[INPUT_CONV].ndim == own[INPUT_CONV].ndim:
-            adapted[INPUT_CONV] = adapt_input_conv(own[INPUT_CONV].shape[1], tensors[INPUT_CONV])
-        problems = _misfits(self.facts.name, own, adapted)
-        if problems:
-            raise ModelError(*problems)
-        self.load_state_dict(adapted)
+        adopted = dict(tensors)
+        if INPUT_CONV in adopted and adopted[INPUT_CONV].ndim == own[INPUT_CONV].ndim:
+            adopted[INPUT_CONV] = adapt_input_conv(own[INPUT_CONV].shape[1], adopted[INPUT_CONV])
+        problems = [_misfit(name, adopted.get(name), own.get(name)) for name in (own | adopted)]
+        wrong = [problem for problem in problems if problem]
+        if wrong:
+            raise ModelError(_do_not_fit(self.facts.name, wrong))
+        self.load_state_dict(adopted)
 
     def _maps(self, image_BCHW: Tensor) -> list[Tensor]:
         """Every level's map (B, H, W, C), normed."""
@@ -80,13 +87,16 @@ def _start(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def _misfits(name: str, own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[Problem]:
-    """What is missing, unknown or of another shape."""
-    problems = [Problem(f"{name}: {n}", "is missing from the weights") for n in own if n not in given]
-    problems += [Problem(f"{name}: {n}", "is no tensor of this encoder") for n in given if n not in own]
-    for n in own:
-        if n in given and given[n].shape != own[n].shape:
-            problems.append(
-                Problem(f"{name}: {n}", f"weights of shape {tuple(given[n].shape)}", f"{tuple(own[n].shape)}")
-            )
-    return problems
+def _misfit(name: str, given: Tensor | None, own: Tensor | None) -> str:
+    """What is wrong with a tensor, '' when it fits."""
+    if given is None:
+        return f"{name} is missing"
+    if own is None:
+        return f"{name} is none of this encoder's"
+    return "" if given.shape == own.shape else f"{name} is {tuple(given.shape)}, not {tuple(own.shape)}"
+
+
+def _do_not_fit(name: str, wrong: list[str]) -> Problem:
+    more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+    fix = "name the encoder that the weights are for (network.backbone.name)"
+    return Problem("", f"the weights don't fit {name}", "; ".join(wrong[:3]) + more, fix)

@@ -34,7 +34,8 @@ class GlobalQuery(nn.Module):
             if self.pooled:
                 map_BHWC = back(functional.max_pool2d(planes(map_BHWC), 3, stride=2, padding=1))
         window_BssC = _resampled(map_BHWC, self.side)
-        return window_BssC.reshape(len(map_BHWC), self.side**2, -1, HEAD_WIDTH).transpose(1, 2)
+        batch, *_, channels = map_BHWC.shape
+        return window_BssC.reshape(batch, self.side**2, channels // HEAD_WIDTH, HEAD_WIDTH).transpose(1, 2)
 
 
 def _resampled(map_BHWC: Tensor, side: int) -> Tensor:
