@@ -239,7 +239,7 @@ class Named(nn.Module):
 
 
 @pytest.mark.slow
-@asked_and_timm
+@pytest.mark.parametrize("name", [*(by_size(family)[0] for family in HOUSE), *TIMM])
 @pytest.mark.parametrize("out", ["embedding", "pyramid"])
 def test_the_onnx_graph_says_the_same_for_another_batch(name: str, out: Out, tmp_path: Path) -> None:
     model = Named(built(name, out, size_hw=(64, 64))).eval()
