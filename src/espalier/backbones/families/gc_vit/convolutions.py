@@ -5,6 +5,7 @@ A map with its channels last in memory is to PyTorch a channels-last image: `pla
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -69,7 +70,8 @@ class Stem(nn.Module):
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """(B, H/4, W/4, width), rounded up."""
-        smaller: Tensor = self.down(back(self.embed(image_BCHW)))[0]
+        embedded = self.embed(image_BCHW.contiguous(memory_format=torch.channels_last))
+        smaller: Tensor = self.down(back(embedded))[0]
         return smaller
 
 

@@ -41,10 +41,15 @@ class GlobalQuery(nn.Module):
 def _resampled(map_BHWC: Tensor, side: int) -> Tensor:
     """(B, side, side, C)."""
     _, height, width, _ = map_BHWC.shape
-    if isinstance(height, int) and isinstance(width, int) and height == width == side:
+    if _as_long(height, side) and _as_long(width, side):
         return map_BHWC
     rows = torch.einsum("sh,bhwc->bswc", resampling(height, side, map_BHWC), map_BHWC)
     return torch.einsum("tw,bswc->bstc", resampling(width, side, map_BHWC), rows)
+
+
+def _as_long(length: int, side: int) -> bool:
+    """Where a graph leaves the length open, it may be another."""
+    return isinstance(length, int) and length == side
 
 
 def resampling(length: int, side: int, like: Tensor) -> Tensor:
