@@ -19,6 +19,7 @@ from espalier.bundle.golden import GoldenSet
 from espalier.bundle.manifest import Manifest
 from espalier.errors import ParityError, Problem
 from espalier.tasks.base import Decoder, ImageQuery, Task
+from espalier.vision.batch import padded, size_of
 from espalier.vision.geometry import Geometry
 from espalier.vision.prepare import Prepare
 
@@ -143,8 +144,9 @@ def golden_query(task: Task, arrays: Mapping[str, NDArray[Any]]) -> Any:
 def _prepare_check(golden: GoldenSet, questions: Questions) -> tuple[Check, list[Geometry]]:
     worst: dict[str, float] = {}
     geometries: list[Geometry] = []
+    sizes = {name: size_of(array) for name, array in golden.inputs.items() if array.ndim == 4}
     for i, arrays in enumerate(golden.queries):
-        prepared = questions.prepare(golden_query(questions.task, arrays))
+        prepared = padded(questions.prepare(golden_query(questions.task, arrays)), sizes)
         geometries.append(prepared.geometry)
         worst = merge(worst, errors({name: array[i] for name, array in golden.inputs.items()}, prepared.arrays))
     return Check("prepare", max(worst.values()), PREPARE_TOLERANCE, "pictures to the graph's inputs"), geometries

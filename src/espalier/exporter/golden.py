@@ -16,13 +16,8 @@ _SCALES = ((1.0, 1.0), (1.4, 1.1), (0.8, 1.3), (1.2, 0.7))
 def drawn_pictures(prepare: Prepare, count: int, *, seed: int) -> list[dict[str, NDArray[Any]]]:
     """`count` queries as the arrays `<source>_HWC` that prepare takes; the same seed draws the same."""
     rng = np.random.default_rng(seed)
-    scales = _SCALES if _gives_one_size(prepare) else _SCALES[:1]
+    scales = _SCALES if prepare.one_size else _SCALES[:1]
     return [_query(prepare, scales[n % len(scales)], rng) for n in range(count)]
-
-
-def _gives_one_size(prepare: Prepare) -> bool:
-    """Do pictures of any shape come out at one size?"""
-    return all(p.pad or p.crop or (p.resize and p.resize.fit == "stretch") for p in prepare.inputs)
 
 
 def _query(prepare: Prepare, scale_yx: tuple[float, float], rng: np.random.Generator) -> dict[str, NDArray[Any]]:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from espalier.runtime.backend import Backend
 from espalier.tasks.base import Decoder
+from espalier.vision.batch import stacked, suits
 from espalier.vision.geometry import Geometry
 from espalier.vision.prepare import Placed, Prepare, Prepared
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class PreparedBatch:
-    """Queries whose prepared arrays have the same shapes, stacked."""
+    """Queries whose prepared arrays have the same shapes, or may be padded to, stacked."""
 
     queries: Sequence[Any]
     inputs: Mapping[str, NDArray[Any]]
@@ -87,16 +87,13 @@ class Predictor:
 def prepared_batches(
     prepare: Callable[[Any], Prepared], queries: Iterable[Any], batch_size: int
 ) -> Iterator[PreparedBatch]:
-    """Batches of at most `batch_size`; a batch ends early where the next picture comes out at another size."""
+    """Batches of at most `batch_size`. Pictures of different sizes are padded where the network is told of it;
+    elsewhere a batch ends early at another size."""
     rest = iter(queries)
     while chunk := list(islice(rest, batch_size)):
         prepared = [prepare(query) for query in chunk]
-        for start, end in _runs([_shapes(p) for p in prepared]):
-            yield _stack(chunk[start:end], prepared[start:end])
-
-
-def _shapes(prepared: Prepared) -> dict[str, tuple[int, ...]]:
-    return {name: array.shape for name, array in prepared.arrays.items()}
+        for start, end in _runs([suits(p) for p in prepared]):
+            yield PreparedBatch(chunk[start:end], *stacked(prepared[start:end]))
 
 
 def _runs(values: Sequence[Any]) -> Iterator[tuple[int, int]]:
@@ -106,11 +103,6 @@ def _runs(values: Sequence[Any]) -> Iterator[tuple[int, int]]:
         if i == len(values) or values[i] != values[start]:
             yield start, i
             start = i
-
-
-def _stack(queries: Sequence[Any], prepared: Sequence[Prepared]) -> PreparedBatch:
-    inputs = {name: np.stack([p.arrays[name] for p in prepared]) for name in prepared[0].arrays}
-    return PreparedBatch(queries, inputs, [p.geometry for p in prepared])
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 Each input of a network is a picture of the query that goes through at most one step of each kind, in this order:
 
-    Resize → CentreCrop → Pad        the geometric steps (`place`): pixels in, pixels out, and the map between them
-    Normalise                        the value steps (`pixels`): depth, value range, mean and deviation, in one pass
+    Resize → CentreCrop → Pad → PadMultiple   the geometric steps (`place`): pixels in, pixels out, and the map between
+    Normalise                                 the value steps (`pixels`): depth, value range, mean, deviation, at once
 
 The whole picture is resized before the crop, as the libraries do it: Pillow chooses the order of its two passes by the
 sizes, and bicubic numbers depend on it, so that resizing only what stays would not give the library's numbers.
@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +25,26 @@ from espalier.vision import prepare_json
 from espalier.vision.channels import COUNT, Channels, as_channels, split_planes
 from espalier.vision.geometry import Geometry
 from espalier.vision.resize import Resample, resize
-from espalier.vision.steps import ORDER, STEPS, CentreCrop, Normalise, Pad, Resize, Step, check_word, px
+from espalier.vision.steps import (
+    ORDER,
+    STEPS,
+    CentreCrop,
+    Normalise,
+    Pad,
+    PadMultiple,
+    Resize,
+    Step,
+    check_word,
+    px,
+)
 
 __all__ = [
-    "BoxesInput", "CentreCrop", "Normalise", "Pad", "Placed", "Prepare", "PrepareInput", "Prepared", "Resize", "Step",
-    "ValidInput", "standard_prepare",
+    "BoxesInput", "CentreCrop", "FitWord", "Normalise", "Pad", "PadMultiple", "Placed", "Prepare", "PrepareInput",
+    "Prepared", "Resize", "Step", "ValidInput", "standard_prepare",
 ]  # fmt: skip
 VERSION = 1
+FitWord = Literal["stretch", "centre_crop", "letterbox", "longest_edge", "capped_edges"]
+FIT_WORDS: tuple[str, ...] = get_args(FitWord)
 MAX_BETWEEN_PX = 2**26  # of a resized picture before its crop
 
 
@@ -82,17 +95,28 @@ class PrepareInput:
         return next((step for step in self.steps if isinstance(step, Pad)), None)
 
     @property
+    def pad_multiple(self) -> PadMultiple | None:
+        """The padding to a multiple, or None."""
+        return next((step for step in self.steps if isinstance(step, PadMultiple)), None)
+
+    @property
     def normalise(self) -> Normalise | None:
         """The normalisation, or None."""
         return next((step for step in self.steps if isinstance(step, Normalise)), None)
 
     @property
     def size_hw(self) -> tuple[int, int]:
-        """Size of the network's input; with longest_edge and no padding, the largest it can be."""
+        """Size of the network's input. Where pictures come out at different sizes: with longest_edge the largest, with
+        capped_edges that of a wide picture (a tall one's is the other way round), both before a PadMultiple."""
         placed = [step.size_hw for step in (self.pad, self.crop, self.resize) if step is not None]
         if not placed:
             raise ModelError(f"prepare: input '{self.name}' takes pictures as large as they are")
         return placed[0]
+
+    @property
+    def one_size(self) -> bool:
+        """Do pictures of any shape come out at one size?"""
+        return bool(self.pad or self.crop or (self.resize and self.resize.fit == "stretch"))
 
     @property
     def resample(self) -> Resample:
@@ -108,7 +132,7 @@ class PrepareInput:
             raise ImageError(f"{px(source_hw)} is too long and thin to be resized to {px(resized_hw)}")
         geometry = Geometry.stretch(source_hw, resized_hw)
         image_HWC = resize(image_HWC, resized_hw, self.resample)
-        for step in (self.crop, self.pad):
+        for step in (self.crop, self.pad, self.pad_multiple):
             if step is not None:
                 geometry = geometry.then(step.geometry(geometry.input_hw))
                 image_HWC = step.apply(image_HWC)
@@ -179,6 +203,7 @@ class Prepared:
     arrays: dict[str, NDArray[Any]]  # float32, but for the int64 of a ValidInput
     geometry: Geometry
     geometries: Mapping[str, Geometry] = field(default_factory=dict)
+    paddable: frozenset[str] = frozenset()  # picture inputs of whose padding the network is told
 
 
 @dataclass(frozen=True)
@@ -206,6 +231,16 @@ class Prepare:
         if not found:
             raise ModelError(f"prepare: there is no picture input '{name}'")
         return found[0]
+
+    @property
+    def paddable(self) -> frozenset[str]:
+        """The picture inputs of whose padding the network is told: a batch may hold different sizes of these."""
+        return frozenset(part.frame for part in self.valid)
+
+    @property
+    def one_size(self) -> bool:
+        """Do pictures of any shape come out at one size?"""
+        return all(part.one_size for part in self.inputs)
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -242,7 +277,7 @@ class Prepare:
         """The value steps after `placed`."""
         pictures = {part.name: part.pixels(placed.images[part.name]) for part in self.inputs}
         arrays: dict[str, NDArray[Any]] = {**pictures, **placed.boxes, **self.valid_arrays(placed.geometries)}
-        return Prepared(arrays, placed.geometries[self.inputs[0].name], placed.geometries)
+        return Prepared(arrays, placed.geometries[self.inputs[0].name], placed.geometries, self.paddable)
 
     def valid_arrays(self, geometries: Mapping[str, Geometry]) -> dict[str, NDArray[np.int64]]:
         """The inputs that say which part of a picture input is no padding, by the maps of the picture inputs."""
@@ -279,9 +314,10 @@ def standard_prepare(
     *,
     channels: Channels = "rgb",
     bands: int = 3,
-    fit: Literal["stretch", "centre_crop", "letterbox", "longest_edge"] = "centre_crop",
+    fit: FitWord = "centre_crop",
     resample: Resample = "pillow_bilinear",
     crop_fraction: float = 1.0,
+    multiple: int = 1,
     value_range: tuple[float, float] = (0.0, 255.0),
     mean: Sequence[float] = (0.0, 0.0, 0.0),
     std: Sequence[float] = (1.0, 1.0, 1.0),
@@ -291,10 +327,14 @@ def standard_prepare(
 
     centre_crop: the shorter edge to floor(size / crop_fraction), then the middle (timm's and torchvision's way).
     letterbox: as large as fits, then padding on the right and bottom. longest_edge: the same without padding.
+    capped_edges: the shorter edge to the smaller size, the longer edge at most the larger (DETR's way).
     """
+    steps = _fit_steps((size_hw[0], size_hw[1]), fit, resample, crop_fraction, pad_value)
+    if multiple > 1:
+        steps.append(PadMultiple(multiple, pad_value))
     return Prepare((PrepareInput(
         channels=channels, bands=bands, value_range=(float(value_range[0]), float(value_range[1])),
-        steps=(*_fit_steps((size_hw[0], size_hw[1]), fit, resample, crop_fraction, pad_value), _normalise(mean, std)),
+        steps=(*steps, _normalise(mean, std)),
     ),))  # fmt: skip
 
 
@@ -303,9 +343,11 @@ def _normalise(mean: Sequence[float], std: Sequence[float]) -> Normalise:
 
 
 def _fit_steps(size_hw: tuple[int, int], fit: str, resample: Resample, crop_fraction: float, pad: int) -> list[Step]:
-    check_word("fit", fit, ("stretch", "centre_crop", "letterbox", "longest_edge"))
+    check_word("fit", fit, FIT_WORDS)
     if fit == "stretch":
         return [Resize("stretch", size_hw, resample)]
+    if fit == "capped_edges":
+        return [Resize("capped_edges", size_hw, resample)]
     if fit == "centre_crop":
         larger_hw = (math.floor(size_hw[0] / crop_fraction), math.floor(size_hw[1] / crop_fraction))
         return [Resize("shortest_edge", larger_hw, resample), CentreCrop(size_hw)]

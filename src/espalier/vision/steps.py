@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +14,16 @@ from espalier.errors import ImageError, ModelError, Problem
 from espalier.vision.geometry import Geometry
 from espalier.vision.resize import RESAMPLES, Resample
 
-Fit = Literal["stretch", "shortest_edge", "longest_edge"]
+Fit = Literal["stretch", "shortest_edge", "longest_edge", "capped_edges"]
+FITS: tuple[str, ...] = get_args(Fit)
 MAX_SIDE_PX, MAX_INPUT_PX = 16_384, 2**24
 
 
 @dataclass(frozen=True)
 class Resize:
     """stretch: exactly `size_hw`. shortest_edge: as small as covers it (torchvision's rounding). longest_edge: as large
-    as fits into it. The latter two keep the picture's shape."""
+    as fits into it. capped_edges: the shorter edge as the smaller of `size_hw`, less where the longer edge would exceed
+    the larger (DETR's way and rounding). All but stretch keep the picture's shape."""
 
     op: ClassVar[str] = "resize"
     fit: Fit
@@ -30,7 +32,7 @@ class Resize:
 
     def __post_init__(self) -> None:
         check_size("resize", self.size_hw)
-        check_word("resize.fit", self.fit, ("stretch", "shortest_edge", "longest_edge"))
+        check_word("resize.fit", self.fit, FITS)
         check_word("resize.resample", self.resample, RESAMPLES)
 
     def size_of(self, source_hw: tuple[int, int]) -> tuple[int, int]:
@@ -38,6 +40,8 @@ class Resize:
         height, width = source_hw
         if self.fit == "stretch":
             return self.size_hw
+        if self.fit == "capped_edges":
+            return _capped(source_hw, min(self.size_hw), max(self.size_hw))
         by_height = self.size_hw[0] / height
         by_width = self.size_hw[1] / width
         if self.fit == "longest_edge":
@@ -47,6 +51,19 @@ class Resize:
         if by_height >= by_width:
             return self.size_hw[0], max(self.size_hw[1], int(self.size_hw[0] * width / height))
         return max(self.size_hw[0], int(self.size_hw[1] * height / width)), self.size_hw[1]
+
+
+def _capped(source_hw: tuple[int, int], shorter: int, longest: int) -> tuple[int, int]:
+    """The size by the rule of DETR's `get_size_with_aspect_ratio` (Apache-2.0), operation by operation."""
+    height, width = source_hw
+    short, long = min(source_hw), max(source_hw)
+    if long / short * shorter > longest:
+        shorter = round(longest * short / long)
+    if shorter == 0:  # thinner than DETR can take
+        return (longest, 1) if width < height else (1, longest)
+    if width < height:
+        return int(shorter * height / width), shorter
+    return shorter, int(shorter * width / height)
 
 
 @dataclass(frozen=True)
@@ -82,8 +99,7 @@ class Pad:
 
     def __post_init__(self) -> None:
         check_size("pad", self.size_hw)
-        if not 0 <= self.value <= 65535:
-            raise ModelError(f"prepare: pad.value is {self.value}, not a pixel value (0-65535)")
+        check_pixel("pad", self.value)
 
     def geometry(self, source_hw: tuple[int, int]) -> Geometry:
         """The map of a picture of `source_hw` onto the padded one. Raises ImageError when it does not fit."""
@@ -93,12 +109,43 @@ class Pad:
 
     def apply(self, image_HWC: NDArray[Any]) -> NDArray[Any]:
         """The picture at `size_hw`."""
-        height, width, channels = image_HWC.shape
-        if (height, width) == self.size_hw:
-            return image_HWC
-        padded = np.full((*self.size_hw, channels), min(self.value, np.iinfo(image_HWC.dtype).max), image_HWC.dtype)
-        padded[:height, :width] = image_HWC
-        return padded
+        return _filled_up(image_HWC, self.size_hw, self.value)
+
+
+@dataclass(frozen=True)
+class PadMultiple:
+    """Padding on the right and bottom with `value` until both sides are multiples of `multiple`."""
+
+    op: ClassVar[str] = "pad_multiple"
+    multiple: int
+    value: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.multiple <= 1024:
+            raise ModelError(f"prepare: pad_multiple.multiple is {self.multiple}, not 1-1024")
+        check_pixel("pad_multiple", self.value)
+
+    def size_of(self, source_hw: tuple[int, int]) -> tuple[int, int]:
+        """The size that a picture of `source_hw` gets."""
+        height, width = (-(-side // self.multiple) * self.multiple for side in source_hw)
+        return height, width
+
+    def geometry(self, source_hw: tuple[int, int]) -> Geometry:
+        """The map of a picture of `source_hw` onto the padded one."""
+        return Geometry.pad(source_hw, self.size_of(source_hw))
+
+    def apply(self, image_HWC: NDArray[Any]) -> NDArray[Any]:
+        """The picture with its padding."""
+        return _filled_up(image_HWC, self.size_of((image_HWC.shape[0], image_HWC.shape[1])), self.value)
+
+
+def _filled_up(image_HWC: NDArray[Any], size_hw: tuple[int, int], value: int) -> NDArray[Any]:
+    height, width, channels = image_HWC.shape
+    if (height, width) == size_hw:
+        return image_HWC
+    padded = np.full((*size_hw, channels), min(value, np.iinfo(image_HWC.dtype).max), image_HWC.dtype)
+    padded[:height, :width] = image_HWC
+    return padded
 
 
 @dataclass(frozen=True)
@@ -116,8 +163,8 @@ class Normalise:
             raise ModelError("prepare: normalise needs finite means and deviations above 0")
 
 
-Step = Resize | CentreCrop | Pad | Normalise
-STEPS: Mapping[str, type[Step]] = {kind.op: kind for kind in (Resize, CentreCrop, Pad, Normalise)}
+Step = Resize | CentreCrop | Pad | PadMultiple | Normalise
+STEPS: Mapping[str, type[Step]] = {kind.op: kind for kind in (Resize, CentreCrop, Pad, PadMultiple, Normalise)}
 ORDER = {op: place for place, op in enumerate(STEPS)}
 
 
@@ -129,6 +176,11 @@ def check_size(what: str, size_hw: tuple[int, int]) -> None:
     if min(size_hw) < 1 or max(size_hw) > MAX_SIDE_PX or size_hw[0] * size_hw[1] > MAX_INPUT_PX:
         limit = f"sides of 1 to {MAX_SIDE_PX:,} px and at most {MAX_INPUT_PX:,} pixels"
         raise ModelError(Problem("", f"prepare: {what} to {size_hw[0]} × {size_hw[1]} px (height × width)", limit))
+
+
+def check_pixel(what: str, value: int) -> None:
+    if not 0 <= value <= 65535:
+        raise ModelError(f"prepare: {what}.value is {value}, not a pixel value (0-65535)")
 
 
 def check_word(what: str, word: str, words: tuple[str, ...]) -> None:

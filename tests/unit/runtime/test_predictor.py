@@ -11,7 +11,7 @@ import pytest
 from espalier.runtime.backend import Backend
 from espalier.runtime.predictor import Predictor, ahead, prepared_batches
 from espalier.tasks.base import ImageQuery
-from espalier.vision.prepare import standard_prepare
+from espalier.vision.prepare import Prepare, ValidInput, standard_prepare
 
 PREPARE = standard_prepare((4, 4), fit="stretch")
 
@@ -66,6 +66,20 @@ def test_pictures_that_come_out_at_other_sizes_are_batched_apart():
     sizes = [(8, 4), (8, 4), (4, 8), (8, 4)]
     assert make(backend, prepare)(query(i, s) for i, s in enumerate(sizes)) == [0, 1, 2, 3]
     assert backend.batches == [2, 1, 1]
+
+
+def test_pictures_of_other_sizes_share_a_batch_where_the_network_is_told_of_padding():
+    class Looks(Mean):
+        def run(self, inputs):
+            self.batches.append(inputs["image"].shape)
+            told = zip(inputs["image"], inputs["valid_hw"], strict=True)
+            return {"mean": np.array([image[:, :h, :w].mean() for image, (h, w) in told])}
+
+    backend = Looks()
+    prepare = Prepare(standard_prepare((8, 12), fit="capped_edges").inputs, valid=(ValidInput(),))
+    sizes = [(8, 4), (8, 4), (4, 8), (8, 4)]
+    assert make(backend, prepare)(query(i, s) for i, s in enumerate(sizes)) == [0, 1, 2, 3]
+    assert backend.batches == [(4, 3, 12, 12)]
 
 
 def test_the_next_batch_is_made_while_the_backend_runs():

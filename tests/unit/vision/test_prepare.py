@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from espalier.errors import ImageError, ModelError
+from espalier.vision.geometry import Geometry
 from espalier.vision.prepare import (
     BoxesInput,
     CentreCrop,
     Normalise,
     Pad,
+    PadMultiple,
     Prepare,
     PrepareInput,
     Resize,
@@ -84,7 +86,7 @@ def test_pixels_are_the_textbooks_normalisation() -> None:
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(
     height=st.integers(1, 5000), width=st.integers(1, 5000), fit=st.sampled_from(
-        ["stretch", "centre_crop", "letterbox", "longest_edge"]),
+        ["stretch", "centre_crop", "letterbox", "longest_edge", "capped_edges"]),
     size=st.tuples(st.integers(8, 900), st.integers(8, 900)),
     points=st.lists(st.tuples(st.integers(0, 5000), st.floats(0, 5000, width=32)), min_size=1, max_size=9),
 )  # fmt: skip
@@ -101,8 +103,6 @@ def test_points_come_back_exactly(
 
 def _geometry(rule: PrepareInput, source_hw: tuple[int, int]) -> Any:
     """The map without the pixels, so that the test may ask for large pictures."""
-    from espalier.vision.geometry import Geometry
-
     assert rule.resize is not None
     geometry = Geometry.stretch(source_hw, rule.resize.size_of(source_hw))
     for step in (rule.crop, rule.pad):
@@ -230,3 +230,58 @@ def test_the_valid_part_is_an_input_where_a_network_must_not_look_at_padding() -
     assert Prepare.from_json(prepare.to_json()) == prepare
     with pytest.raises(ModelError, match="no picture input 'other'"):
         Prepare(letterbox.inputs, valid=(ValidInput(frame="other"),))
+
+
+# ---- DETR's way: capped edges, padding to a multiple, batches of different sizes -------------------------------------
+
+
+def detrs_size(width: int, height: int, size: int, max_size: int) -> tuple[int, int]:
+    """(height, width) as DETR's published code computes it, written down from the rule."""
+    small, large = float(min(width, height)), float(max(width, height))
+    if large / small * size > max_size:
+        size = int(round(max_size * small / large))  # noqa: RUF046  (as published)
+    if (width <= height and width == size) or (height <= width and height == size):
+        return height, width
+    return (int(size * height / width), size) if width < height else (size, int(size * width / height))
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    height=st.integers(8, 6000),
+    width=st.integers(8, 6000),
+    edges=st.sampled_from([(800, 1333), (480, 1333), (96, 128)]),
+)
+def test_capped_edges_are_detrs(height: int, width: int, edges: tuple[int, int]) -> None:
+    found = Resize("capped_edges", edges).size_of((height, width))
+    expected = detrs_size(width, height, *edges)
+    if min(expected) > 0:
+        assert found == expected
+    else:
+        assert sorted(found) == [1, max(edges)]
+    assert Resize("capped_edges", edges[::-1]).size_of((height, width)) == found
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(height=st.integers(4, 300), width=st.integers(4, 300))
+def test_capped_edges_give_torchvisions_pixels(height: int, width: int) -> None:
+    image_HWC = noise(height, width)
+    placed, geometry = standard_prepare((60, 100), fit="capped_edges").place(image_HWC)
+    size_hw = detrs_size(width, height, 60, 100)
+    if min(size_hw) < 1:
+        return
+    expected = Image.fromarray(image_HWC).resize(size_hw[::-1], Image.Resampling.BILINEAR)  # what torchvision calls
+    np.testing.assert_allclose(placed.astype(int), np.asarray(expected).astype(int), atol=1)
+    assert geometry == Geometry.stretch((height, width), size_hw)
+
+
+def test_pad_to_a_multiple() -> None:
+    prepare = standard_prepare((60, 100), fit="capped_edges", multiple=32, pad_value=7)
+    placed, geometry = prepare.place(noise(60, 70))
+    assert placed.shape == (64, 96, 3)
+    assert (geometry.input_hw, geometry.valid_hw) == ((64, 96), (60, 70))
+    assert (placed[60:] == 7).all()
+    assert (placed[:, 70:] == 7).all()
+    assert Prepare.from_json(json.loads(json.dumps(prepare.to_json()))) == prepare
+    assert not prepare.one_size
+    with pytest.raises(ModelError, match="multiple"):
+        PadMultiple(0)
