@@ -12,7 +12,15 @@ import numpy as np
 
 from espalier.actions import labelled
 from espalier.actions.models import OpenModel, open_model
-from espalier.actions.scoring import Scored, as_difference, difference_words, figures_json, galleries, score
+from espalier.actions.scoring import (
+    Scored,
+    as_difference,
+    difference_words,
+    figure_names,
+    figures_json,
+    galleries,
+    score,
+)
 from espalier.blocks import Figure, Headline, Table
 from espalier.data.samples import Samples
 from espalier.errors import ModelError, Problem, UsageError
@@ -149,10 +157,11 @@ def _show(
 
 
 def _scores_table(found: Sequence[Contestant]) -> Table:
-    keys = list(found[0].scored.scores.figures)
-    rows: list[list[str | Figure]] = [[one.name, *(one.scored.scores.figures[key] for key in keys)] for one in found]
-    columns = ["model", *(found[0].scored.scores.figures[key].name for key in keys)]
-    return Table("Each model", columns, rows)
+    names = figure_names([one.scored.scores for one in found])
+    rows: list[list[str | Figure | None]] = [
+        [one.name, *(one.scored.scores.figures.get(key) for key in names)] for one in found
+    ]
+    return Table("Each model", ["model", *names.values()], rows)
 
 
 def _speed_table(found: Sequence[Contestant]) -> Table:

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from espalier.actions import corruptions, labelled
 from espalier.actions.models import BackendName, OpenModel, open_model
-from espalier.actions.scoring import Scored, figures_json, galleries, score, words
+from espalier.actions.scoring import Scored, figure_names, figures_json, galleries, score, words
 from espalier.blocks import Figure, Table
 from espalier.data.samples import Samples
 from espalier.errors import ModelError, Problem, UsageError
@@ -110,9 +110,9 @@ def show(run: Run, samples: Samples, found: Sequence[Evaluated], *, pictures: in
 
 def _beside(found: Sequence[Evaluated]) -> Table:
     """Checkpoint and bundle, figure by figure: the only difference between them is the graph."""
-    keys = list(found[0].scored.scores.figures)
-    rows: list[list[str | Figure]] = [
-        [found[0].scored.scores.figures[key].name, *(one.scored.scores.figures[key] for one in found)] for key in keys
+    rows: list[list[str | Figure | None]] = [
+        [name, *(one.scored.scores.figures.get(key) for one in found)]
+        for key, name in figure_names([one.scored.scores for one in found]).items()
     ]
     return Table("Evaluated and deployed", ["figure", *(one.model.kind for one in found)], rows)
 

@@ -114,6 +114,11 @@ def as_difference(figure: Figure) -> Figure:
     return replace(figure, name=f"change of {figure.name}", unit=unit)
 
 
+def figure_names(scores: Sequence[Scores]) -> dict[str, str]:
+    """Key → name of every figure that some of these have: one that says nothing at all has no precision."""
+    return {key: figure.name for each in scores for key, figure in each.figures.items()}
+
+
 def figures_json(scores: Scores) -> dict[str, Any]:
     """The scores as the JSON data of a result."""
     figures = {

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from espalier.errors import ModelError
-from espalier.explainer.layers import Layer, chosen, in_encoder, record
+from espalier.explainer.layers import Layer, chosen, in_encoder, record, with_gradients
 from espalier.tasks.base import ExplainTarget
 
 
@@ -41,7 +41,7 @@ def gradcam(
     ModelError where the answer has no gradient at all.
     """
     with torch.enable_grad():
-        asked = {name: tensor.detach().clone().requires_grad_() for name, tensor in inputs.items()}
+        asked = with_gradients(inputs)
         seen = record(model, asked, input_hw, keep=lambda name: layer in (None, name))
         wanted = [target.activation(seen.outputs).sum() for target in targets]
     candidates = _candidates(model, seen.layers) if layer is None else [chosen(seen.layers, layer)]

@@ -137,6 +137,11 @@ def record(
     return Recorded(outputs, list(found.values()), tensors)
 
 
+def with_gradients(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of the inputs that gradients are kept of; whole numbers, such as sizes, have none."""
+    return {name: tensor.detach().clone().requires_grad_(tensor.is_floating_point()) for name, tensor in inputs.items()}
+
+
 @contextmanager
 def watching(model: nn.Module, seen: Callable[[str, nn.Module, Tensor], None]) -> Iterator[None]:
     """Inside, `seen` is told each module and the tensor that it gave (of several the last), as they are done."""

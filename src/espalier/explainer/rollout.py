@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from espalier.errors import ModelError, Problem
-from espalier.explainer.layers import Layout, layout_of, watching
+from espalier.explainer.layers import Layout, layout_of, watching, with_gradients
 from espalier.tasks.base import ExplainTarget
 
 
@@ -71,7 +71,7 @@ def _watched(
             tokens.append(tensor)
 
     with torch.enable_grad(), _unfused(modules.values(), seen), watching(model, keep):
-        outputs = model(**{name: tensor.detach().clone().requires_grad_() for name, tensor in inputs.items()})
+        outputs = model(**with_gradients(inputs))
         activation = target.activation(outputs).sum()
     if not seen or not tokens:
         raise _no_vit("no block of it attends over the tokens of the picture")

@@ -67,7 +67,7 @@ class DeformableAttention(nn.Module):
     def _locations(self, reference: Tensor, offsets: Tensor, sizes_hw: Sequence[Size]) -> Tensor:
         """Offsets count cells of the level around a point, and parts of half the box around a box."""
         if reference.shape[-1] == 2:
-            size_xy = torch.stack([offsets.new_tensor([w, h]) for h, w in sizes_hw])
+            size_xy = torch.stack([torch.cat([offsets.new_full((1,), side) for side in (w, h)]) for h, w in sizes_hw])
             return reference + offsets / size_xy[:, None]
         return reference[..., :2] + offsets / self.points * reference[..., 2:] * 0.5
 
