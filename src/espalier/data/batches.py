@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.data.augment import augment, mix
+from espalier.data.augment import Changed, augment, mix, mosaic
+from espalier.data.augment.tiles import COUNT
 from espalier.data.order import ITEM, MIX, generator
 from espalier.data.samples import Samples
 from espalier.errors import Problem, SpecError
 from espalier.spec.sections import AugmentSpec
-from espalier.tasks.base import Task
+from espalier.tasks.base import Located, Sample, Task
+from espalier.vision.batch import largest, on_larger
 from espalier.vision.geometry import Geometry
 from espalier.vision.prepare import Prepare
 
@@ -39,6 +41,18 @@ class Arrays:
 
 
 @dataclass(frozen=True)
+class _Item:
+    """A picture in the network's pixels, of one sample or several, with the map from each of these to it."""
+
+    changed: Changed
+    samples: tuple[Sample, ...]
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        return int(self.changed.image_HWC.shape[0]), int(self.changed.image_HWC.shape[1])
+
+
+@dataclass(frozen=True)
 class BatchMaker:
     """Plan → Arrays. Every item's randomness comes from (seed, epoch, position), whoever makes it."""
 
@@ -49,45 +63,87 @@ class BatchMaker:
     classes: tuple[str, ...]
     seed: int
 
+    def __post_init__(self) -> None:
+        """Raises SpecError for a mosaic of pictures whose labels have no places."""
+        if self.augment is not None and self.augment.mosaic and not isinstance(self.task, Located):
+            raise SpecError(_no_mosaic(self.task.name))
+
     def __call__(self, plan: Plan) -> Arrays:
         """Raises ImageError or DataError for a picture or label that can't be used."""
-        items = [self._item(int(row), plan.epoch, plan.position + i) for i, row in enumerate(plan.rows)]
-        inputs = self._inputs([placed for placed, *_ in items], [geometry for _, geometry, *_ in items])
-        targets = self._collate([target for _, _, target, _ in items])
+        items = [self._item(int(row), plan, plan.position + i) for i, row in enumerate(plan.rows)]
+        size_hw = self._size(items)
+        maps = [tuple(on_larger(each, size_hw) for each in item.changed.geometries) for item in items]
+        inputs = self._inputs(items, [geometries[0] for geometries in maps], size_hw)
+        targets = self._collate([self._targets(item, own) for item, own in zip(items, maps, strict=True)])
         if plan.mix and self.augment is not None:
             rng = generator(self.seed, MIX, plan.epoch, plan.position)
             inputs, targets = mix(inputs, targets, self.augment, rng, self.task.mixable)
-        return Arrays(inputs, targets, [name for *_, name in items])
+        return Arrays(inputs, targets, [item.samples[0].name for item in items])
 
-    def _inputs(self, placed: Sequence[NDArray[Any]], geometries: Sequence[Geometry]) -> dict[str, NDArray[Any]]:
+    # ---- pictures ------------------------------------------------------------------------------------------------
+
+    def _size(self, items: Sequence[_Item]) -> tuple[int, int]:
+        """The batch's: its largest picture's, where the network is told of the padding of others."""
+        sizes = [item.size_hw for item in items]
+        other = next((size for size in sizes if size != sizes[0]), None)
+        if other is not None and self.prepare.inputs[0].name not in self.prepare.paddable:
+            raise SpecError(_other_shapes(sizes[0], other))
+        return largest(sizes)
+
+    def _inputs(
+        self, items: Sequence[_Item], geometries: Sequence[Geometry], size_hw: tuple[int, int]
+    ) -> dict[str, NDArray[Any]]:
         frame = self.prepare.inputs[0].name
         valid = [self.prepare.valid_arrays({frame: geometry}) for geometry in geometries]
-        return {frame: self._pixels(placed)} | {name: np.stack([v[name] for v in valid]) for name in valid[0]}
+        return {frame: self._pixels(items, size_hw)} | {name: np.stack([v[name] for v in valid]) for name in valid[0]}
 
-    def _pixels(self, placed: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-        """(B, channels, H, W)"""
-        height, width, channels = placed[0].shape
-        batch = np.empty((len(placed), channels, height, width), np.float32)
-        for number, image_HWC in enumerate(placed):
-            if image_HWC.shape != placed[0].shape:
-                raise SpecError(_other_shapes(placed[0].shape, image_HWC.shape))
-            self.prepare.pixels(image_HWC, out=batch[number])
+    def _pixels(self, items: Sequence[_Item], size_hw: tuple[int, int]) -> NDArray[np.float32]:
+        """(B, channels, H, W), 0 where a picture ends before the batch does."""
+        batch = np.zeros((len(items), self.prepare.inputs[0].bands, *size_hw), np.float32)
+        for number, item in enumerate(items):
+            height, width = item.size_hw
+            self.prepare.pixels(item.changed.image_HWC, out=batch[number, :, :height, :width])
         return batch
 
-    def _item(self, row: int, epoch: int, position: int) -> tuple[NDArray[Any], Geometry, dict[str, NDArray[Any]], str]:
+    def _item(self, row: int, plan: Plan, position: int) -> _Item:
         image_HWC = self.samples.image(row)
-        image_in, geometry = self._place(image_HWC, epoch, position)
-        sample = self.samples.sample(row, image_HWC)
-        flat = geometry or Geometry.stretch((image_HWC.shape[0], image_HWC.shape[1]), self.prepare.size_hw)
-        targets = self.task.targets(sample, flat, self.classes)
-        if geometry is None and not set(targets) <= set(self.task.mixable):
-            raise SpecError(_cannot_rotate(self.task.name))
-        return image_in, flat, targets, sample.name
-
-    def _place(self, image_HWC: NDArray[Any], epoch: int, position: int) -> tuple[NDArray[Any], Geometry | None]:
         if self.augment is None:
-            return self.prepare.place(image_HWC)
-        return augment(image_HWC, self.prepare, self.augment, generator(self.seed, ITEM, epoch, position))
+            image_in, geometry = self.prepare.place(image_HWC)
+            return _Item(Changed(image_in, (geometry,)), (self.samples.sample(row, image_HWC),))
+        rng = generator(self.seed, ITEM, plan.epoch, position)
+        if plan.mix and self.augment.mosaic and rng.random() < self.augment.mosaic:
+            return self._mosaic([row, *rng.integers(0, len(self.samples), COUNT - 1).tolist()], image_HWC, rng)
+        changed = augment(image_HWC, self.prepare, self.augment, rng)
+        return _Item(changed, (self.samples.sample(row, image_HWC),))
+
+    def _mosaic(self, rows: Sequence[int], first_HWC: NDArray[Any], rng: np.random.Generator) -> _Item:
+        """The first picture and others, in an order that is drawn: each may lie in any quarter."""
+        assert self.augment is not None
+        images = [first_HWC, *(self.samples.image(row) for row in rows[1:])]
+        order = rng.permutation(len(rows))
+        changed = mosaic([images[n] for n in order], self.prepare, self.augment, rng)
+        maps = tuple(changed.geometries[place] for place in np.argsort(order))
+        samples = tuple(self.samples.sample(row, image) for row, image in zip(rows, images, strict=True))
+        return _Item(replace(changed, geometries=maps), samples)
+
+    # ---- targets -------------------------------------------------------------------------------------------------
+
+    def _targets(self, item: _Item, geometries: Sequence[Geometry]) -> dict[str, NDArray[Any]]:
+        found = [
+            self.task.targets(self._cut(sample, geometry), geometry, self.classes)
+            for sample, geometry in zip(item.samples, geometries, strict=True)
+        ]
+        if item.changed.is_turned and not set(found[0]) <= set(self.task.mixable):
+            raise SpecError(_cannot_rotate(self.task.name))
+        if len(found) == 1:
+            return found[0]
+        assert isinstance(self.task, Located)
+        return self.task.merged(found)
+
+    def _cut(self, sample: Sample, geometry: Geometry) -> Sample:
+        if self.augment is None or not isinstance(self.task, Located):
+            return sample
+        return self.task.cut(sample, geometry, min_visible=self.augment.min_visible)
 
     def _collate(self, targets: Sequence[dict[str, NDArray[Any]]]) -> dict[str, Any]:
         ragged = self.task.ragged
@@ -99,7 +155,8 @@ class BatchMaker:
 
 def _other_shapes(one: tuple[int, ...], other: tuple[int, ...]) -> Problem:
     what = f"a batch can't hold pictures of {one[1]} × {one[0]} and {other[1]} × {other[0]} px"
-    return Problem("network.input.fit", what, fix="train with letterbox, centre_crop or stretch")
+    expected = "one size, as the network is not told of padding"
+    return Problem("network.input.fit", what, expected, fix="train with letterbox, centre_crop or stretch")
 
 
 def _cannot_rotate(task: str) -> Problem:
@@ -107,4 +164,12 @@ def _cannot_rotate(task: str) -> Problem:
         "train.augment.rotate_deg",
         f"the labels of {task} have places in the picture and can't be rotated",
         fix="set it to 0",
+    )
+
+
+def _no_mosaic(task: str) -> Problem:
+    return Problem(
+        "train.augment.mosaic",
+        f"the labels of {task} belong to whole pictures, and four of them can't make one",
+        fix="set it to 0; mixup and cutmix blend such pictures with their labels",
     )

@@ -72,7 +72,7 @@ class TrainingLoader:
         return max(1, count // step) if self._drop_last else -(-count // step)
 
     def epoch(self, epoch: int, *, start_batch: int = 0, mix: bool = True) -> Iterator[LoadedBatch]:
-        """The batches of an epoch from `start_batch` on. `mix=False` rests mixup and cutmix.
+        """The batches of an epoch from `start_batch` on. `mix=False` rests mixup, cutmix and mosaic.
 
         Raises ImageError or DataError for a picture or label that can't be used, WorkError when a worker died.
         """

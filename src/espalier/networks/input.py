@@ -37,6 +37,7 @@ def standard_prepare(spec: NetworkSpec) -> Prepare:
         fit=given["fit"],
         resample=given["resample"],
         crop_fraction=given["crop_fraction"],
+        multiple=given["multiple"],
         value_range=given["value_range"],
         mean=given["mean"],
         std=given["std"],

@@ -19,7 +19,7 @@ class Idle:
 
 
 def _mixes(spec: Spec) -> bool:
-    return spec.train.augment.mixup > 0 or spec.train.augment.cutmix > 0
+    return max(spec.train.augment.mixup, spec.train.augment.cutmix, spec.train.augment.mosaic) > 0
 
 
 def _input(spec: Spec) -> InputSpec:
@@ -52,7 +52,15 @@ IDLE: tuple[Idle, ...] = (
     Idle("train.backbone_lr_ratio", _is_frozen, "the backbone is frozen"),
     Idle("train.activation_checkpointing", _is_frozen, "the backbone is frozen"),
     Idle("train.augment.ratio", lambda s: s.train.augment.scale == (1.0, 1.0), "train.augment.scale is [1, 1]"),
-    Idle("train.augment.off_last_epochs", lambda s: not _mixes(s), "neither mixup nor cutmix is on"),
+    Idle("train.augment.off_last_epochs", lambda s: not _mixes(s), "none of mixup, cutmix and mosaic is on"),
+    Idle("train.augment.crop", lambda s: s.train.augment.scale != (1.0, 1.0), "train.augment.scale crops already"),
+    Idle("train.augment.crop_edges", lambda s: s.train.augment.crop == 0, "train.augment.crop is 0"),
+    Idle("train.augment.crop_px", lambda s: s.train.augment.crop == 0, "train.augment.crop is 0"),
+    Idle(
+        "train.augment.sizes",
+        lambda s: _input(s).fit in ("stretch", "centre_crop"),
+        "network.input.fit gives every picture the same size",
+    ),
     Idle("train.augment.saturation", _colourless, "the pictures are not in colour"),
     Idle("train.augment.hue", _colourless, "the pictures are not in colour"),
     Idle("data.images", lambda s: s.data.format == "folders", "the folders hold the pictures themselves"),

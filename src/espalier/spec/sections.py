@@ -50,8 +50,10 @@ class InputSpec(Model):
         "auto", "Channels read from the picture; bands keeps all there are"
     )
     bands: int | Auto = knob("auto", "Number of bands, for pictures of more than four", ge=1, le=64)
-    fit: Literal["auto", "stretch", "centre_crop", "letterbox", "longest_edge"] = knob(
-        "auto", "How a picture of another shape is made to fit"
+    fit: Literal["auto", "stretch", "centre_crop", "letterbox", "longest_edge", "capped_edges"] = knob(
+        "auto",
+        "How a picture of another shape is made to fit. capped_edges is DETR's way: the shorter edge as the smaller of "
+        "size_hw, less where the longer edge would exceed the larger; pictures come out at different sizes",
     )
     resample: Literal["auto", "pillow_bilinear", "pillow_bicubic", "cv2_linear", "area"] = knob(
         "auto", "The resampling rule, by the library whose numbers it gives"
@@ -59,6 +61,7 @@ class InputSpec(Model):
     crop_fraction: float | Auto = knob(
         "auto", "With centre_crop: the share of the resized shorter edge that is kept", gt=0, le=1
     )
+    multiple: int = knob(1, "Pictures are padded until both sides are multiples of this", unit="px", ge=1, le=1024)
     value_range: tuple[float, float] | Auto = knob(
         "auto", "Pixel values that become 0 and 1: 0-255, for 16 bit 0-65535"
     )
@@ -126,6 +129,57 @@ class AugmentSpec(Model):
         (0.35, 1.0), "Random resized crop: share of the picture's area; [1, 1] switches it off", gt=0, le=1
     )
     ratio: tuple[float, float] = knob((0.75, 1.3333), "Random resized crop: range of width over height", gt=0, le=100)
+    sizes: tuple[int, ...] = knob(
+        (),
+        "Multi-scale: shorter edges of which each picture draws one, never larger than the input has it; "
+        "empty is the input's own",
+        unit="px",
+        ge=16,
+        le=16384,
+    )
+    jitter: tuple[float, float] = knob(
+        (1.0, 1.0),
+        "Large-scale jitter: range of the size over the fitted one; what is too large is cropped at random, what is "
+        "too small padded. [1, 1] switches it off",
+        ge=0.05,
+        le=4,
+        tunable=Tunable(choices=((1.0, 1.0), (0.8, 1.25), (0.5, 1.5), (0.1, 2.0)), scale="choice"),
+    )
+    crop: float = knob(
+        0.0,
+        "Probability of DETR's random crop, taken before the picture is made to fit",
+        ge=0,
+        le=1,
+        tunable=Tunable(0, 0.7),
+    )
+    crop_edges: tuple[int, ...] = knob(
+        (400, 500, 600),
+        "With crop: the picture's shorter edge for the moment, one is drawn",
+        unit="px",
+        ge=16,
+        le=16384,
+    )
+    crop_px: tuple[int, int] = knob(
+        (384, 600),
+        "With crop: range of the crop's height and width, each drawn, at that size",
+        unit="px",
+        ge=16,
+        le=16384,
+    )
+    mosaic: float = knob(
+        0.0,
+        "Probability that four pictures make one, around a point near its middle (labels with places)",
+        ge=0,
+        le=1,
+        tunable=Tunable(0, 1),
+    )
+    min_visible: float = knob(
+        0.2,
+        "An object of which a crop leaves less than this share of its box is neither right nor wrong there",
+        ge=0,
+        le=1,
+        tunable=Tunable(0, 0.5),
+    )
     hflip: float = knob(0.5, "Probability of a left-right flip", ge=0, le=1, tunable=Tunable(0, 0.5))
     vflip: float = knob(
         0.0, "Probability of an upside-down flip (aerial and microscope pictures)", ge=0, le=1, tunable=Tunable(0, 0.5)
@@ -142,9 +196,16 @@ class AugmentSpec(Model):
     erase: float = knob(0.0, "Probability that a rectangle is erased", ge=0, le=1, tunable=Tunable(0, 0.5))
     mixup: float = knob(0.0, "mixup's alpha; 0 switches it off", ge=0, le=5, tunable=Tunable(0, 0.8))
     cutmix: float = knob(0.0, "cutmix's alpha; 0 switches it off", ge=0, le=5, tunable=Tunable(0, 1))
-    off_last_epochs: int = knob(0, "mixup and cutmix rest in the last epochs", unit="epochs", ge=0)
+    off_last_epochs: int = knob(0, "mixup, cutmix and mosaic rest in the last epochs", unit="epochs", ge=0)
 
-    @field_validator("scale", "ratio")
+    @field_validator("crop_edges")
+    @classmethod
+    def _has_one(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value:
+            raise PydanticCustomError("espalier.empty", "at least one edge is needed")
+        return value
+
+    @field_validator("scale", "ratio", "jitter", "crop_px")
     @classmethod
     def _is_ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
         if value[0] > value[1]:

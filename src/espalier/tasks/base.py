@@ -207,6 +207,18 @@ class Task(Protocol):
         """The prediction in full, as JSON data."""
 
 
+@runtime_checkable
+class Located(Protocol):
+    """A task whose labels have places in the picture: crops cut them, and several pictures can make one."""
+
+    def cut(self, sample: Sample, geometry: Geometry, *, min_visible: float) -> Sample:
+        """The sample for a picture of which the input shows a part: an object that is mostly outside is neither right
+        nor wrong there. `min_visible` is the share of its box that must be inside."""
+
+    def merged(self, targets: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+        """The `targets` of pictures that lie side by side in one input, each by its own geometry, as one picture's."""
+
+
 def names() -> list[str]:
     """The tasks there are, found by their folders."""
     import espalier.tasks as room

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from espalier.data.augment import augment, mix
 from espalier.data.augment.colour import coloured
-from espalier.data.augment.crops import random_box, rotated
+from espalier.data.augment.crops import random_box
+from espalier.data.augment.turns import rotated
 from espalier.spec.sections import AugmentSpec
 from espalier.vision.prepare import standard_prepare
 
@@ -23,7 +24,8 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 def test_switched_off_it_is_deployment() -> None:
     image = rng().integers(0, 255, (40, 50, 3), dtype=np.uint8)
-    changed, geometry = augment(image, PREPARE, OFF, rng())
+    found = augment(image, PREPARE, OFF, rng())
+    changed, geometry = found.image_HWC, found.geometries[0]
     placed, expected = PREPARE.place(image)
     np.testing.assert_array_equal(changed, placed)
     assert geometry == expected
@@ -39,8 +41,8 @@ def test_the_geometry_leads_to_where_the_pixels_went(
     top, left = height // 3, width // 3
     image[top : top + 8, left : left + 8] = 255
     spec = OFF.model_copy(update={"scale": (0.6, 1.0), "hflip": float(across), "vflip": float(down)})
-    changed, geometry = augment(image, PREPARE, spec, rng(seed))
-    assert geometry is not None
+    found = augment(image, PREPARE, spec, rng(seed))
+    changed, geometry = found.image_HWC, found.geometries[0]
     assert changed.shape == (24, 32, 3)
     x1, y1, x2, y2 = geometry.boxes_to_input(np.array([[left, top, left + 8, top + 8]]))[0]
     if x1 < 1 or y1 < 1 or x2 > 31 or y2 > 23:
@@ -70,12 +72,12 @@ def test_every_kind_of_picture(bands: int, dtype: type) -> None:
     )  # type: ignore[arg-type]
     image = rng().integers(0, np.iinfo(dtype).max, (30, 20, bands)).astype(dtype)
     spec = AugmentSpec(vflip=1, rotate_deg=20, hue=0.2, blur=1, noise=1, erase=1, brightness=0.9, contrast=0.9)
-    changed, geometry = augment(image, prepare, spec, rng(3))
-    assert geometry is None
+    found = augment(image, prepare, spec, rng(3))
+    changed = found.image_HWC
+    assert found.is_turned
     assert changed.shape == (16, 16, bands)
     assert changed.dtype == dtype
-    again, _ = augment(image, prepare, spec, rng(3))
-    np.testing.assert_array_equal(changed, again)
+    np.testing.assert_array_equal(changed, augment(image, prepare, spec, rng(3)).image_HWC)
 
 
 def test_colour_changes_by_hand() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -119,6 +119,21 @@ def _relative(box_N4: NDArray[np.float32], geometry: Geometry) -> tuple[NDArray[
     inside = boxes.clip(geometry.boxes_to_input(box_N4), (height, width)) / (width, height, width, height)
     kept = np.asarray((inside[:, 2:] > inside[:, :2]).all(axis=1), np.bool_)
     return boxes.cxcywh_from_xyxy(inside[kept]).astype(np.float32), kept
+
+
+def cut(truth: DetectionTarget, geometry: Geometry, min_visible: float) -> DetectionTarget:
+    """The truth with the objects of which less than that share lies inside the input's valid part as crowds."""
+    own_N4 = boxes.clip(truth.box_xyxy, geometry.source_hw)
+    placed_N4 = geometry.boxes_to_input(own_N4)
+    seen_N = boxes.area(boxes.clip(placed_N4, geometry.valid_hw))
+    sliver_N = seen_N < min_visible * (1 - 1e-6) * boxes.area(placed_N4)  # a whole box is whole after rounding too
+    return replace(truth, is_crowd=truth.is_crowd | sliver_N) if sliver_N.any() else truth
+
+
+def merged(targets: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """The `arrays` of pictures that lie side by side in one input, as one picture's."""
+    found = {name: np.concatenate([each[name] for each in targets]) for name in RAGGED}
+    return {**found, "unlabelled_C": np.any([each["unlabelled_C"] for each in targets], axis=0)}
 
 
 def truth_words(truth: DetectionTarget, classes: Sequence[str]) -> str:

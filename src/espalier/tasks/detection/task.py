@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from espalier.tasks.detection import prediction as said
 from espalier.tasks.detection.metrics import DetectionMetrics
 from espalier.tasks.detection.mistakes import mistakes
 from espalier.tasks.detection.prediction import Detections
-from espalier.tasks.detection.sample import RAGGED, DetectionTarget, arrays, target
+from espalier.tasks.detection.sample import RAGGED, DetectionTarget, arrays, cut, merged, target
 from espalier.vision.geometry import Geometry
 
 OUTLINES = frozenset({"polygon", "rle", "mask"})
@@ -41,6 +42,14 @@ class DetectionTask:
     def targets(self, sample: Sample, geometry: Geometry, classes: Sequence[str]) -> dict[str, NDArray[Any]]:
         """`class_N`, `box_N4` (cx, cy, w, h, 0 to 1 of the input's valid part), ignored regions, unlabelled classes."""
         return arrays(sample.target, geometry, len(classes))
+
+    def cut(self, sample: Sample, geometry: Geometry, *, min_visible: float) -> Sample:
+        """Objects that the input hardly shows become regions in which their class is neither right nor wrong."""
+        return replace(sample, target=cut(sample.target, geometry, min_visible))
+
+    def merged(self, targets: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+        """The objects and regions of all; a class that one picture's labels leave out is left out of the whole."""
+        return merged(targets)
 
     def decoders(self) -> list[tuple[str, int]]:
         """detr_sigmoid."""
