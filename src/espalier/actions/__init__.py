@@ -30,6 +30,7 @@ class Action:
 
     `from_spec`: its first argument is a spec file, and a network is needed. `extra`: what must be installed.
     `trains`: it builds a network, so the flags of the network's fields are its too.
+    `reads`: what it takes from the sections of other verbs; values set elsewhere in them warn.
     `writes_run` is False where the verb writes no run folder unless `--out` is given; `asks` are fields that make it
     but answer a question, whose result is printed whole and which writes none either.
     """
@@ -45,6 +46,7 @@ class Action:
     asks: tuple[str, ...] = ()
     resumable: bool = False
     trains: bool = False
+    reads: tuple[str, ...] = ()
 
 
 ACTIONS: tuple[Action, ...] = (
@@ -56,6 +58,7 @@ ACTIONS: tuple[Action, ...] = (
         (Positional("PHOTOS", "fit.photos", "a folder with a folder for each class, a CSV or a COCO file"),),
         extra="train",
         trains=True,
+        reads=("train", "evaluate.batch_size", "evaluate.bootstrap", "evaluate.pictures", "export"),
     ),
     Action(
         "train",
@@ -66,6 +69,7 @@ ACTIONS: tuple[Action, ...] = (
         extra="train",
         resumable=True,
         trains=True,
+        reads=("evaluate.bootstrap", "evaluate.pictures"),
     ),
     Action(
         "evaluate",

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from espalier.actions import ACTIONS, Action, extras, get
+from espalier.actions import ACTIONS, Action, extras, get, unread
 from espalier.errors import InputError, InterruptedByUser, MissingExtraError, UsageError
 from espalier.networks.registry import entry
 from espalier.runs.run import Run
@@ -243,6 +243,8 @@ def _run_beside(action: Action, resumed: Path | None) -> Run:
 def _work(action: Action, spec: Spec, run: Run, *, resumed: bool) -> dict[str, Any]:
     if not resumed:
         run.write_spec(to_yaml(spec))
+        for line in unread.warnings(action, spec):
+            run.warn(line)
     run.note(seed=spec.seed)
     module, _, function = action.run.partition(":")
     with extras.named(f"espalier {action.name}"), _interruptible():

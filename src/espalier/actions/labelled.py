@@ -47,9 +47,8 @@ def for_scoring(asked: str | None, model: OpenModel, *, split_name: str = "evalu
     if asked is not None:
         return _named(asked, data, model.classes)
     if spec is None:
-        fix = f"name some: {split_name}=PICTURES"
-        raise DataError(Problem(split_name, "a bundle keeps no pictures of its own", fix=fix))
-    return _of_spec(spec, model)
+        raise DataError(Problem(split_name, "a bundle keeps no pictures of its own", fix=_named_by(split_name)))
+    return _of_spec(spec, model, split_name)
 
 
 def _named(path: str, data: DataSpec, classes: Sequence[str]) -> Labelled:
@@ -60,20 +59,26 @@ def _named(path: str, data: DataSpec, classes: Sequence[str]) -> Labelled:
     return Labelled(splits[name].with_classes(classes), words)
 
 
-def _of_spec(spec: Spec, model: OpenModel) -> Labelled:
+def _named_by(field: str) -> str:
+    return f"name some that it never saw: {field}=PICTURES"
+
+
+def _of_spec(spec: Spec, model: OpenModel, field: str) -> Labelled:
     data = spec.data
     for path, word in ((data.test, "the test set"), (data.val, "the validation set")):
         if path is not None:
             found = _named(path, data, model.classes)
             return Labelled(found.index, f"{word} {found.words}")
     if data.train is None:
-        fix = f"name some: espalier evaluate {model.path} PICTURES"
-        raise DataError(Problem("data", "the model's spec names no pictures", fix=fix))
-    return held_out(spec, model)
+        raise DataError(Problem("data", "the model's spec names no pictures", fix=_named_by(field)))
+    return held_out(spec, model, field)
 
 
-def held_out(spec: Spec, model: OpenModel) -> Labelled:
-    """What training held out of its own pictures: their test or validation part, or the same share as then."""
+def held_out(spec: Spec, model: OpenModel, field: str) -> Labelled:
+    """What training held out of its own pictures: their test or validation part, or the same share as then.
+
+    Raises DataError, which says that `field` names others, where nothing was held out or is no longer known.
+    """
     data = spec.data
     assert data.train is not None
     splits = read_splits(data.train, format=data.format, images=data.images, group=data.group)
@@ -81,14 +86,12 @@ def held_out(spec: Spec, model: OpenModel) -> Labelled:
         if name in splits:
             return Labelled(splits[name].with_classes(model.classes), f"{data.train}, its part '{name}'")
     if not getattr(model, "holds_out", True):
-        fix = f"name others: espalier evaluate {model.path} PICTURES"
-        raise DataError(Problem(data.train, "the model was trained on all of these pictures", fix=fix))
+        raise DataError(Problem(data.train, "the model was trained on all of these pictures", fix=_named_by(field)))
     index = splits["train"]
     kept, rows = split(index, data.val_fraction, seed=spec.seed, near_duplicates=data.near_duplicates)
     if not _are_those_of(model, index.subset(kept)):
         what = "the pictures or labels are not those of the training, so which of them it held out is no longer known"
-        fix = f"name pictures that it never saw: espalier evaluate {model.path} PICTURES"
-        raise DataError(Problem(data.train, what, fix=fix))
+        raise DataError(Problem(data.train, what, fix=_named_by(field)))
     words = f"the {data.val_fraction:.0%} of {data.train} that training held out"
     return Labelled(index.subset(rows).with_classes(model.classes), words, held_out_by=model.path)
 

@@ -58,6 +58,12 @@ def test_what_was_held_out_is_unseen(data: Path) -> None:
     assert labelled.learnt_from(model, pictures.index) == 0
 
 
+@pytest.mark.parametrize("field", ["evaluate.data", "explain.images"])
+def test_the_way_out_is_a_field_of_the_verb_that_asks(data: Path, field: str) -> None:
+    with pytest.raises(DataError, match=f"trained on all of these pictures\n.*{field}=PICTURES"):
+        labelled.for_scoring(None, model_of(data, holds_out=False), split_name=field)
+
+
 def test_a_set_that_changed_no_longer_tells_what_was_held_out(data: Path) -> None:
     model = model_of(data)
     shutil.copy(data / "disc" / "000.png", data / "disc" / "new.png")
