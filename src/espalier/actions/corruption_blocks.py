@@ -66,10 +66,18 @@ def _headline(found: Robustness, related: Errors | None, where: str) -> Headline
     counted = len(found.suite.counted)
     note = f"{where}; the mean over {counted} corruptions at {_severities(found.suite)}, paired resamples"
     if related is not None:
-        note += f"; mCE against {related.baseline.model} ({related.baseline.path})"
-        if related.left_out:
-            note += f", without {', '.join(map(words, related.left_out))}, which cost the baseline nothing"
+        note += f"; mCE against {related.baseline.model} ({related.baseline.path})" + _left_out(related)
     return Headline("On corrupted pictures", [figure for figure in figures if figure is not None], note)
+
+
+def _left_out(related: Errors) -> str:
+    """Which corruptions a ratio can't be told of, and why."""
+    told = ""
+    if related.left_out:
+        told += f", without {', '.join(map(words, related.left_out))}, where the baseline errs nowhere"
+    if related.left_out_relative:
+        told += f"; relative mCE without {', '.join(map(words, related.left_out_relative))}, which cost it nothing"
+    return told
 
 
 def _bars(found: Robustness) -> Bars:

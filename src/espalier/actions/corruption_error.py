@@ -26,6 +26,7 @@ from espalier.runs.run import Run
 
 RESAMPLES = "corruptions.npz"
 FIELD = "evaluate.corruptions.baseline"
+UNPAIRED = "no interval: the baseline kept no resamples, or another number of them (evaluate.bootstrap)"
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,12 @@ class Baseline:
 
     def fits(self, wanted: Suite, conditions: Conditions) -> None:
         """Raises ModelError that says in what it differs from this evaluation."""
-        for what, fix in _differences(self, wanted, conditions):
-            raise ModelError(Problem(FIELD, f"{self.path} is no baseline for this evaluation: {what}", fix=fix))
+        found = [
+            Problem(FIELD, f"{self.path} is no baseline for this evaluation: {what}", fix=fix)
+            for what, fix in _differences(self, wanted, conditions)
+        ]
+        if found:
+            raise ModelError(*found)
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,8 @@ class Errors:
     each: Mapping[str, Figure | None]
     mean: Figure | None
     relative: Figure | None
-    left_out: tuple[str, ...]  # corruptions that cost the baseline nothing, so that nothing can be related to it
+    left_out: tuple[str, ...]  # of the mean: corruptions under which the baseline errs nowhere
+    left_out_relative: tuple[str, ...]  # of the relative one: those that cost the baseline nothing
 
 
 def open_baseline(path: str) -> Baseline:
@@ -96,11 +102,14 @@ def errors(found: Robustness, baseline: Baseline) -> Errors:
     more_KB = _over(ours_B[1] - ours_B[0], theirs_B[1] - theirs_B[0]) if paired else np.zeros((len(names), 0))
     kept_K, told_K = np.isfinite(each_K), np.isfinite(more_K)
     each = {name: _figure("CE", each_K[k : k + 1], each_KB[k : k + 1]) for k, name in enumerate(names)}
-    left = tuple(name for k, name in enumerate(names) if not (kept_K[k] and told_K[k]))
     return Errors(
         baseline, each, _figure("mean corruption error (mCE)", each_K[kept_K], each_KB[kept_K]),
-        _figure("relative mCE", more_K[told_K], more_KB[told_K]), left,
+        _figure("relative mCE", more_K[told_K], more_KB[told_K]), _without(names, kept_K), _without(names, told_K),
     )  # fmt: skip
+
+
+def _without(names: Sequence[str], kept_K: NDArray[np.bool_]) -> tuple[str, ...]:
+    return tuple(name for name, kept in zip(names, kept_K, strict=True) if not kept)
 
 
 def keep_resamples(run: Run, found: Robustness) -> None:
@@ -159,7 +168,7 @@ def _figure(name: str, value_K: NDArray[np.float64], value_KB: NDArray[np.float6
     known = np.isfinite(value_KB)
     count_B = known.sum(axis=0)
     means_B = np.where(known, value_KB, 0).sum(axis=0) / np.maximum(count_B, 1)
-    found = with_interval(name, float(value_K.mean()), means_B[count_B > 0], "%")
+    found = with_interval(name, float(value_K.mean()), means_B[count_B > 0], "%", none=UNPAIRED)
     note = "less is better; the baseline has 100 %"
     return Figure(name, found.value, found.low, found.high, "%", f"{note}; {found.note}" if found.note else note)
 

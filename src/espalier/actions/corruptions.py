@@ -109,6 +109,7 @@ def _result(found: Robustness, related: Errors | None, model: OpenModel, conditi
         result |= {
             "mce": _json(related.mean), "relative_mce": _json(related.relative),
             "baseline": related.baseline.path, "left_out": related.left_out,
+            "left_out_relative": related.left_out_relative,
         }  # fmt: skip
     told = {
         "model": model.name, "kind": model.kind, "higher_is_better": found.higher_is_better, "pictures": found.pictures,

@@ -142,10 +142,17 @@ def measure(
     )  # fmt: skip
 
 
-def with_interval(name: str, value: float, values_B: NDArray[np.float64], unit: str) -> Figure:
-    """The figure with the middle 95 % of its resamples; without, where there are none or all are the same."""
+def with_interval(
+    name: str,
+    value: float,
+    values_B: NDArray[np.float64],
+    unit: str,
+    *,
+    none: str = "no interval: evaluate.bootstrap is 0",
+) -> Figure:
+    """The figure with the middle 95 % of its resamples; without one where all are alike or, as `none` says, none."""
     if not len(values_B):
-        return Figure(name, value, unit=unit, note="no interval: evaluate.bootstrap is 0")
+        return Figure(name, value, unit=unit, note=none)
     low, high = (float(end) for end in intervals.percentiles(values_B))
     if not low < high:
         return Figure(name, value, unit=unit, note="no interval: every resample gives the same")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,7 @@ def test_corruption_errors_by_the_papers_formula() -> None:
     assert found.each["fog"].value == pytest.approx(0.5 / 0.4)
     assert found.mean.value == pytest.approx((0.5 / 0.4 + 0.7 / 0.5) / 2)
     assert found.relative.value == pytest.approx((0.3 / 0.1 + 0.5 / 0.2) / 2)
-    assert found.left_out == ()
+    assert (found.left_out, found.left_out_relative) == ((), ())
     assert "less is better" in found.mean.note
 
 
@@ -175,6 +176,36 @@ def test_a_corruption_that_costs_the_baseline_nothing_is_left_out() -> None:
     assert found.each["fog"] is None
     assert found.mean is not None
     assert found.mean.value == pytest.approx(0.7 / 0.5)
+
+
+def test_what_only_the_relative_error_lacks_is_told_of_it_alone() -> None:
+    """The baseline errs in fog as on clean pictures: CE = 0.5 / 0.2 counts, and a ratio of losses can't be told."""
+    robust, base = made([[0.6, 0.4], [0.5, 0.1]]), baseline([[0.8, 0.8], [0.6, 0.4]], clean=0.8)
+    found = corruption_error.errors(robust, base)
+    assert (found.left_out, found.left_out_relative) == ((), ("fog",))
+    assert found.mean is not None
+    assert found.mean.value == pytest.approx((0.5 / 0.2 + 0.7 / 0.5) / 2)
+    headline = corruption_blocks.blocks(robust, found, "here")[0]
+    assert isinstance(headline, Headline)
+    assert headline.note.endswith("mCE against base (base); relative mCE without fog, which cost it nothing")
+
+
+def test_a_baseline_of_other_resamples_gives_no_interval_and_says_so() -> None:
+    base = replace(baseline([[0.7, 0.5], [0.6, 0.4]]), clean_B=np.zeros(0), value_KSB=np.zeros((2, 2, 0)))
+    found = corruption_error.errors(made([[0.6, 0.4], [0.5, 0.1]]), base)
+    assert found.mean is not None
+    assert found.mean.low is None
+    assert "the baseline kept no resamples" in found.mean.note
+
+
+def test_everything_that_keeps_a_baseline_from_being_one_is_told_at_once() -> None:
+    base = baseline([[0.7, 0.5], [0.6, 0.4]])
+    others = replace(base.conditions, seed=4, at="source", fingerprint="g")
+    with pytest.raises(ModelError) as raised:
+        base.fits(Suite(("fog",), (1, 2)), others)
+    assert [problem.fix for problem in raised.value.problems] == [
+        "evaluate both on the same pictures", "evaluate.corruptions.at=input", "seed=0"
+    ]  # fmt: skip
 
 
 def test_where_less_is_better_the_score_is_the_error() -> None:
