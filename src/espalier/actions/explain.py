@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, get_args
 
 from espalier import storage
@@ -49,9 +49,11 @@ def explain(spec: Spec, run: Run) -> dict[str, Any]:
     """
     asked = spec.explain
     models = _opened(asked)
+    for line in _idle(asked):
+        run.warn(line)
     if asked.layers:
         return _listed(models[0])
-    corruption = None if asked.corruption is None else parse(asked.corruption)
+    corruption = None if asked.corruption is None else parse(asked.corruption, where="explain.corruption")
     explaining = [_explained(chr(ord("A") + n), model, asked) for n, model in enumerate(models)]
     pictures = chosen(spec, models[0], run)
     for one in explaining:
@@ -89,6 +91,19 @@ def _opened(asked: ExplainSpec) -> list[OpenModel]:
             what = f"does {other.task.name}, and {models[0].path} does {models[0].task.name}"
             raise ModelError(Problem(str(other.path), what, fix="explain models of one task side by side"))
     return models
+
+
+def _idle(asked: ExplainSpec) -> Iterator[str]:
+    """What was asked for and does nothing, and why."""
+    default, maps = ExplainSpec(), set(asked.maps)
+    if asked.layers and len(asked.models) > 1:
+        yield "explain.layers: those of the first model are listed, and of no other"
+    if asked.images and asked.pictures != default.pictures:
+        yield "explain.pictures: no effect, the pictures are named"
+    if asked.layer and maps and not maps & {"gradcam", "features"}:
+        yield "explain.layer: no effect, neither gradcam nor features is among explain.maps"
+    if maps and "rise" not in maps and asked.masks != default.masks:
+        yield "explain.masks: no effect, rise is not among explain.maps"
 
 
 def _backend(asked: ExplainSpec) -> BackendName:
@@ -195,19 +210,31 @@ def _picture(
     for changed in (None, *([corruption] if corruption else [])):
         for one in models:
             view = _view(picture, one.model, changed, spec)
-            targets = one.model.task.explain_targets(view.answer, words, one.model.classes)
+            side = Side(one.letter, one.model.name, "" if changed is None else str(changed))
+            targets = _targets(one.model, side, view, words, several=bool(corruption) or len(models) > 1)
             words = words or tuple(target.asked for target in targets)
-            looked.append(
-                (one, Side(one.letter, one.model.name, "" if changed is None else str(changed)), view, targets)
-            )
+            looked.append((one, side, view, targets))
     panels: list[Panel] = []
     for one, side, view, targets in looked:
         sight = Sight(number, picture, side, view, explained.answer_picture(run, number, side, one.model, view))
-        for target, measured in _measured(one, sight, targets, spec):
-            panels += explained.panels(run, sight, target, measured, spec.explain.formats)
+        files = explained.file_names([target.asked for target in targets])
+        for file, (target, measured) in zip(files, _measured(one, sight, targets, spec), strict=True):
+            panels += explained.panels(run, sight, target, file, measured, spec.explain.formats)
     for panel in panels:
         run.say(panel.line)
     return panels
+
+
+def _targets(model: OpenModel, side: Side, view: View, words: Sequence[str], *, several: bool) -> list[ExplainTarget]:
+    """What the words name in this side's answer, each once. Raises UsageError; of several sides it names this one."""
+    try:
+        found = model.task.explain_targets(view.answer, words, model.classes)
+    except UsageError as error:
+        if not several:
+            raise
+        said = f"of {side.letter}, {side.condition} ({side.model}): "
+        raise UsageError(*(replace(problem, what=said + problem.what) for problem in error.problems)) from error
+    return list({target.asked: target for target in found}.values())
 
 
 def _view(picture: Chosen, model: OpenModel, changed: Corruption | None, spec: Spec) -> View:

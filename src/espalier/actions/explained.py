@@ -15,7 +15,7 @@ from PIL import Image
 from espalier import storage
 from espalier.actions.explain_pictures import Chosen
 from espalier.actions.models import OpenModel
-from espalier.actions.predict import file_name
+from espalier.actions.predict import UNSAFE, file_name
 from espalier.explainer.faith import Faith
 from espalier.explainer.frames import enlarge, to_source
 from espalier.explainer.kinds import KINDS, Heat
@@ -142,9 +142,17 @@ def answer_picture(run: Run, number: int, side: Side, model: OpenModel, view: Vi
     return run.picture(f"{number:05d}{side.suffix}", drawn)
 
 
-def panels(run: Run, sight: Sight, target: ExplainTarget, measured: Measured, formats: Sequence[str]) -> list[Panel]:
-    """A panel for each map of one target, after its files were written."""
-    stem = f"{sight.number:05d}-{file_name(sight.picture.name)}{sight.side.suffix}-{file_name(target.asked)}"
+def file_names(words: Sequence[str]) -> list[str]:
+    """Each word in letters that any file may have; of several each with its place, so that no two are the same."""
+    safe = [UNSAFE.sub("_", word)[:80] for word in words]
+    return safe if len(safe) == 1 else [f"{place}-{word}" for place, word in enumerate(safe)]
+
+
+def panels(
+    run: Run, sight: Sight, target: ExplainTarget, file: str, measured: Measured, formats: Sequence[str]
+) -> list[Panel]:
+    """A panel for each map of one target, after its files were written; `file` is the target in their names."""
+    stem = f"{sight.number:05d}-{file_name(sight.picture.name)}{sight.side.suffix}-{file}"
     maps = [to_source(heat.map_HW, sight.view.geometry) for heat in measured.heats]
     arrays = _write_arrays(run, stem, measured.heats, maps) if "arrays" in formats else ""
     made = []

@@ -23,7 +23,7 @@ from espalier.spec.sections import PredictSpec, Spec
 from espalier.tasks.base import ImageQuery
 
 _SAID, _SHOWN = 20, 24
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 @dataclass
@@ -111,7 +111,7 @@ def _draw(model: OpenModel, query: ImageQuery, prediction: Any, path: Path) -> N
 def file_name(name: str) -> str:
     """The last part of a picture's name without its ending, in letters that any file may have."""
     last = re.split(r"[/\\]", name.split("::")[0].split("?")[0].rstrip("/\\"))[-1]
-    return _UNSAFE.sub("_", last.rpartition(".")[0] or last)[:80] or "picture"
+    return UNSAFE.sub("_", last.rpartition(".")[0] or last)[:80] or "picture"
 
 
 def _write(folder: Path, answers: Sequence[_Answer], failed: Sequence[dict[str, Any]], asked: PredictSpec) -> list[str]:

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 import espalier
+from espalier.actions import explain
 from espalier.actions.api import call
 from espalier.actions.explain_blocks import alike, mean_figure
 from espalier.actions.model_info import ModelInfo
@@ -26,6 +27,7 @@ from espalier.errors import InputError, ModelError, UsageError
 from espalier.networks import registry
 from espalier.networks.card import build
 from espalier.spec.load import load_spec
+from espalier.spec.sections import ExplainSpec
 from espalier.trainer.checkpoint import TrainerState, save_checkpoint
 
 CLASSES = ("bars", "disc", "plain")
@@ -166,6 +168,37 @@ def test_targets_by_name_and_id_and_features_of_a_layer(checkpoint, photos, tmp_
     assert len(list((tmp_path / "run" / "maps").glob("*-features-colours.png"))) == 2
 
 
+def test_targets_whose_names_look_alike_have_their_own_files(photos, tmp_path):
+    classes = ("M3 1.5 mm", "m3 1.6 mm", "M3 1.5/mm")
+    model = checkpoint_of(tmp_path / "model", photos, classes=classes)
+    values = {"explain.models": [str(model)], "explain.images": [str(photos / "disc" / "000.png")]}
+    wanted = {**QUICK, "explain.maps": ["rise"], "explain.targets": [*classes, "0"]}
+    call("explain", values, out=tmp_path / "run", overrides=wanted)
+    found = records(tmp_path / "run")
+    assert [record["target"] for record in found] == list(classes)  # class 0 was asked for twice, and is shown once
+    for word in ("overlay", "arrays"):
+        assert len({record[word].lower() for record in found}) == 3
+        assert all((tmp_path / "run" / record[word]).is_file() for record in found)
+
+
+def test_what_only_one_model_says_is_told_by_that_model(checkpoint, photos, tmp_path):
+    other = checkpoint_of(tmp_path / "other", photos, classes=("crown", "ground", "sky"))
+    values = {"explain.models": [str(checkpoint), str(other)], "explain.images": [str(photos / "disc" / "000.png")]}
+    with pytest.raises(
+        UsageError, match=r"of B, clean \(toy-000\): .* nothing that could be explained\n.*crown, ground"
+    ):
+        call("explain", values, out=tmp_path / "run", overrides={**QUICK, "explain.maps": ["rise"]})
+
+
+def test_what_has_no_effect_is_told():
+    told = " ".join(explain._idle(ExplainSpec(
+        models=("a", "b"), images=("c",), pictures=3, layer="x", masks=5, maps=("rollout",), layers=True
+    )))  # fmt: skip
+    for field in ("explain.layers", "explain.pictures", "explain.layer:", "explain.masks"):
+        assert field in told
+    assert list(explain._idle(ExplainSpec(models=("a",), images=("c",), layer="x", masks=5))) == []
+
+
 def test_layers_are_a_question_that_leaves_no_run(checkpoint, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["explain", str(checkpoint), "--layers"]) == 0
@@ -183,7 +216,8 @@ def test_layers_are_a_question_that_leaves_no_run(checkpoint, tmp_path, monkeypa
         ({"explain.targets": ["dics"]}, UsageError, ("'dics'", "did you mean 'disc'?", "bars, disc, plain")),
         ({"explain.targets": ["3"]}, UsageError, ("by id, 0 to 2",)),
         ({"explain.maps": ["rollout"]}, ModelError, ("no attention to roll out", "gradcam, rise and features fit")),
-        ({"explain.corruption": "nose:3"}, InputError, ("nose",)),
+        ({"explain.corruption": "nose:3"}, InputError, ("explain.corruption: ", "nose")),
+        ({"explain.corruption": "noise:9"}, InputError, ("explain.corruption: gaussian_noise has no severity 9",)),
         ({"explain.backend": "abacus"}, UsageError, ("auto, onnxruntime, torch",)),
     ],
 )  # fmt: skip

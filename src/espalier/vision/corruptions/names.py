@@ -52,14 +52,19 @@ def names() -> tuple[str, ...]:
     return COMMON + EXTRA
 
 
-def parse(text: str) -> Corruption:
-    """The corruption of `NAME:SEVERITY`, such as fog:2; `noise` is short for gaussian_noise. Raises InputError."""
+def parse(text: str, *, where: str = "corruption") -> Corruption:
+    """The corruption of `NAME:SEVERITY`, such as fog:2; `noise` is short for gaussian_noise.
+
+    Raises InputError, which says that it stands in the field `where`.
+    """
     name, colon, severity = text.strip().partition(":")
     name, severity = name.strip().replace("-", "_").lower(), severity.strip()
     if not colon or not severity.isascii() or not severity.isdecimal():
         what = f"'{text}' is not a corruption with its severity"
-        raise InputError(Problem("corruption", what, "NAME:SEVERITY, such as fog:2, severity 1-5", _named_so(name)))
-    return Corruption(SHORT.get(name, name), int(severity))
+        raise InputError(Problem(where, what, "NAME:SEVERITY, such as fog:2, severity 1-5", _named_so(name)))
+    name = SHORT.get(name, name)
+    check(name, int(severity), where=where)
+    return Corruption(name, int(severity))
 
 
 def select(words: Iterable[str], *, where: str = "corruptions") -> tuple[str, ...]:
@@ -78,12 +83,12 @@ def select(words: Iterable[str], *, where: str = "corruptions") -> tuple[str, ..
     return tuple(name for name in names() if name in wanted)
 
 
-def check(name: str, severity: int) -> None:
+def check(name: str, severity: int, *, where: str = "corruption") -> None:
     """Raises InputError for a corruption that there is not, or a severity outside 1-5."""
     if name not in names():
-        raise InputError(_unknown(name, names(), "corruption"))
+        raise InputError(_unknown(name, names(), where))
     if severity not in SEVERITIES:
-        raise InputError(Problem("corruption", f"{name} has no severity {severity}", "a whole number from 1 to 5"))
+        raise InputError(Problem(where, f"{name} has no severity {severity}", "a whole number from 1 to 5"))
 
 
 def _unknown(word: str, known: Iterable[str], where: str) -> Problem:
