@@ -199,6 +199,16 @@ def _options(asked: ExplainSpec, seed: int) -> Options:
     return Options(masks=asked.masks, cells=asked.cells, layer=asked.layer, seed=seed)
 
 
+@dataclass(frozen=True)
+class _Look:
+    """A model before a picture, as it is or corrupted, and what is to be explained of what it says."""
+
+    one: Explained
+    side: Side
+    view: View
+    targets: Sequence[ExplainTarget]
+
+
 def _picture(
     number: int, picture: Chosen, models: Sequence[Explained], corruption: Corruption | None, spec: Spec, run: Run
 ) -> list[Panel]:
@@ -206,34 +216,56 @@ def _picture(
 
     Raises UsageError where there is nothing to explain, before anything is written.
     """
-    looked, words = [], spec.explain.targets
-    for changed in (None, *([corruption] if corruption else [])):
-        for one in models:
-            view = _view(picture, one.model, changed, spec)
-            side = Side(one.letter, one.model.name, "" if changed is None else str(changed))
-            targets = _targets(one.model, side, view, words, several=bool(corruption) or len(models) > 1)
-            words = words or tuple(target.asked for target in targets)
-            looked.append((one, side, view, targets))
     panels: list[Panel] = []
-    for one, side, view, targets in looked:
-        sight = Sight(number, picture, side, view, explained.answer_picture(run, number, side, one.model, view))
-        files = explained.file_names([target.asked for target in targets])
-        for file, (target, measured) in zip(files, _measured(one, sight, targets, spec), strict=True):
+    for look in _looks(picture, models, corruption, spec):
+        answer = explained.answer_picture(run, number, look.side, look.one.model, look.view)
+        sight = Sight(number, picture, look.side, look.view, answer)
+        files = explained.file_names([target.asked for target in look.targets])
+        for file, (target, measured) in zip(files, _measured(look.one, sight, look.targets, spec), strict=True):
             panels += explained.panels(run, sight, target, file, measured, spec.explain.formats)
     for panel in panels:
         run.say(panel.line)
     return panels
 
 
-def _targets(model: OpenModel, side: Side, view: View, words: Sequence[str], *, several: bool) -> list[ExplainTarget]:
-    """What the words name in this side's answer, each once. Raises UsageError; of several sides it names this one."""
+def _looks(picture: Chosen, models: Sequence[Explained], corruption: Corruption | None, spec: Spec) -> list[_Look]:
+    """Every model before the clean picture, then before the corrupted one."""
+    looks: list[_Look] = []
+    clean: dict[str, Sequence[ExplainTarget]] = {}  # by the model's letter
+    words, several = spec.explain.targets, bool(corruption) or len(models) > 1
+    for changed in (None, *([corruption] if corruption else [])):
+        for one in models:
+            view = _view(picture, one.model, changed, spec)
+            side = Side(one.letter, one.model.name, "" if changed is None else str(changed))
+            targets = _targets(one.model, side, view, words, clean.get(one.letter), several=several)
+            clean.setdefault(one.letter, targets)
+            words = words or tuple(target.asked for target in targets)
+            looks.append(_Look(one, side, view, targets))
+    return looks
+
+
+def _targets(
+    model: OpenModel,
+    side: Side,
+    view: View,
+    words: Sequence[str],
+    clean: Sequence[ExplainTarget] | None,
+    *,
+    several: bool,
+) -> list[ExplainTarget]:
+    """What the words name in this side's answer, each once; what the corruption lost is the clean picture's target.
+
+    Raises UsageError for what the model does not say of the clean picture; of several sides it names this one.
+    """
     try:
         found = model.task.explain_targets(view.answer, words, model.classes)
     except UsageError as error:
+        if clean is not None:
+            return [replace(target, words=f"{target.words} of the clean picture") for target in clean]
         if not several:
             raise
-        said = f"of {side.letter}, {side.condition} ({side.model}): "
-        raise UsageError(*(replace(problem, what=said + problem.what) for problem in error.problems)) from error
+        of = f"of {side.letter}, {side.condition} ({side.model}): "
+        raise UsageError(*(replace(problem, what=of + problem.what) for problem in error.problems)) from error
     return list({target.asked: target for target in found}.values())
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import espalier
 from espalier.actions import explain
 from espalier.actions.api import call
 from espalier.actions.explain_blocks import alike, mean_figure
+from espalier.actions.explained import Side
 from espalier.actions.model_info import ModelInfo
 from espalier.actions.models import is_model, lookup
 from espalier.cli import main
@@ -28,6 +30,7 @@ from espalier.networks import registry
 from espalier.networks.card import build
 from espalier.spec.load import load_spec
 from espalier.spec.sections import ExplainSpec
+from espalier.tasks.base import ExplainTarget
 from espalier.trainer.checkpoint import TrainerState, save_checkpoint
 
 CLASSES = ("bars", "disc", "plain")
@@ -188,6 +191,30 @@ def test_what_only_one_model_says_is_told_by_that_model(checkpoint, photos, tmp_
         UsageError, match=r"of B, clean \(toy-000\): .* nothing that could be explained\n.*crown, ground"
     ):
         call("explain", values, out=tmp_path / "run", overrides={**QUICK, "explain.maps": ["rise"]})
+
+
+class Finder:
+    """A task whose answer is a list of words: it explains those that are in it."""
+
+    @staticmethod
+    def explain_targets(answer: Any, asked: Any, classes: Any) -> list[ExplainTarget]:
+        if any(word not in answer for word in asked):
+            raise UsageError("there is no such thing here")
+        return [ExplainTarget(word, word, lambda *_: np.zeros(1), lambda *_: 0) for word in asked or answer[:1]]
+
+
+def test_what_a_corruption_lost_is_still_explained():
+    model, side = SimpleNamespace(task=Finder, classes=()), Side("B", "toy", "fog:5")
+
+    def found(answer: list[str], clean: Any) -> list[str]:
+        view: Any = SimpleNamespace(answer=answer)
+        return [target.words for target in explain._targets(model, side, view, ("cat",), clean, several=True)]
+
+    clean = Finder.explain_targets(["cat"], (), ())
+    assert found(["dog", "cat"], clean) == ["cat"]
+    assert found(["dog"], clean) == ["cat of the clean picture"]
+    with pytest.raises(UsageError, match=r"of B, fog:5 \(toy\): there is no such thing"):
+        found(["dog"], None)
 
 
 def test_what_has_no_effect_is_told():

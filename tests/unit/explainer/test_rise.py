@@ -12,8 +12,7 @@ def test_it_finds_the_quarter_that_decides(look, quarter_lit, bright):
     assert quarter.mean() > 5 * abs(rest.mean())
 
 
-def test_the_value_is_the_change_of_the_score(look, bright):
-    """A target that is the share of the picture kept: each place adds the same little, none takes away."""
+def test_where_hiding_changes_nothing_there_is_no_map(look, bright):
     view = look(np.full((32, 32, 3), 128, np.uint8))
     (map_HW,) = rise(view, [bright], masks=20, cells=4, seed=0)  # grey on grey: hiding changes nothing
     assert np.abs(map_HW).max() < 1e-6
