@@ -97,16 +97,14 @@ def make_bundle(
     latter; without samples there is no metric. Raises ParityError where a gate fails, SpecError for an option that the
     network can't meet, WorkError where the exporter fails.
     """
-    _check_options(subject.card, options)
+    free_size = _free_size(subject, options)
     golden_inputs, queries = _golden_inputs(subject, samples, options, seed)
     say(f"tracing {subject.card.name} (opset {options.opset})")
-    graph = onnx_bytes(
-        subject.model, _rows(golden_inputs, _TRACED_BATCH), opset=options.opset, dynamic_size=options.dynamic_size
-    )
+    graph = onnx_bytes(subject.model, _rows(golden_inputs, _TRACED_BATCH), opset=options.opset, dynamic_size=free_size)
     pair = _Pair(subject, graph, options)
     say("comparing raw outputs")
     parity = pair.check(_trials(golden_inputs))
-    if options.dynamic_size:
+    if free_size:
         parity += _other_size(pair, golden_inputs)
     parity.raise_if_failed(GRAPH)
     pictures = samples[: options.parity_images]
@@ -123,10 +121,16 @@ def make_bundle(
     return Made(manifest, parity, metric, verified)
 
 
-def _check_options(card: Network, options: ExportSpec) -> None:
-    if options.dynamic_size and not card.dynamic_size:
+def _free_size(subject: Subject, options: ExportSpec) -> bool:
+    """Do height and width stay free? Raises SpecError where they should and the network can't."""
+    card, one_size = subject.card, subject.prepare.one_size
+    free = not one_size if options.dynamic_size == "auto" else options.dynamic_size
+    if free and not card.dynamic_size:
         what = f"the network '{card.name}' has a fixed input size once it is exported"
-        raise SpecError(Problem("export.dynamic_size", what, fix="leave it false"))
+        asked = options.dynamic_size is True
+        fix = "leave it false" if asked else "train with network.input.fit=letterbox, so that pictures come out at one"
+        raise SpecError(Problem("export.dynamic_size", what, fix=fix))
+    return free
 
 
 # ---- golden inputs -------------------------------------------------------------------------------------------------

@@ -56,8 +56,9 @@ class ObjectQueries(TrainableModel):
 
     def encode(self, image: Tensor, valid_hw: Tensor) -> Encoded:
         """The pictures' tokens and memory."""
-        maps = self.backbone(image)
-        tokens = self.levels([maps[n] for n in self.taken], padding_mask(image, valid_hw))
+        padded_BHW = padding_mask(image, valid_hw)
+        maps = self.backbone(image.masked_fill(padded_BHW[:, None], 0))  # whatever pads, with whatever value
+        tokens = self.levels([maps[n] for n in self.taken], padded_BHW)
         return Encoded(tokens, self.encoder(tokens))
 
     def answers(self, encoded: Encoded) -> tuple[list[Said], Said | None]:

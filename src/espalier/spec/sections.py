@@ -383,7 +383,10 @@ class ExportSpec(Model):
     opset: int = knob(20, "ONNX operator set", ge=17, le=25)
     tolerance: float = knob(1e-3, "Largest |a-b| over max(1e-3, max|a|) of any raw output", gt=0, le=1)
     metric_tolerance: float = knob(0.005, "Largest change of the headline metric on those pictures", ge=0, le=1)
-    dynamic_size: bool = knob(False, "Leave height and width free, for networks that allow it")
+    dynamic_size: bool | Auto = knob(
+        "auto",
+        "Leave height and width free, for networks that allow it; auto does where pictures come out at different sizes",
+    )
     golden: Literal["drawn", "images"] = knob(
         "drawn", "Golden inputs that travel in the bundle: drawn by seed, or real pictures (they are somebody's)"
     )

@@ -223,3 +223,15 @@ def test_drawn_pairs_and_boxes():
     assert sorted(drawn[0]) == ["after_HWC", "before_HWC", "box_xyxy"]
     assert drawn[0]["box_xyxy"].shape == (3, 4)
     assert not np.array_equal(drawn[0]["before_HWC"], drawn[0]["after_HWC"])
+
+
+def test_sizes_are_free_where_pictures_come_out_at_different_sizes(tmp_path):
+    varied = replace(subject(seeded(Fine)), prepare=standard_prepare((16, 24), fit="capped_edges"))
+    manifest = make_bundle(varied, [], ExportSpec(), tmp_path / "b").manifest
+    assert manifest.artifacts[0].inputs[0].shape[2:] == (None, None)
+    assert make_bundle(subject(seeded(Fine)), [], ExportSpec(), tmp_path / "c").manifest.artifacts[0].inputs[0].shape[
+        2:
+    ] == (16, 16)
+    fixed = replace(subject(seeded(Fine), dynamic_size=False), prepare=varied.prepare)
+    with pytest.raises(SpecError, match="fit=letterbox"):
+        make_bundle(fixed, [], ExportSpec(), tmp_path / "d")
