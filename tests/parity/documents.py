@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,6 +16,7 @@ NETWORK_RULE = (
 )
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Size = Annotated[int, Field(ge=0)]
+D = TypeVar("D", bound="NetworkDocument")
 
 
 class Entry(BaseModel):
@@ -84,7 +85,10 @@ class NetworkDocument(BaseModel):
     format: Literal["espalier-parity-1"]
     constructor: dict[str, Any]
     input: Input
-    mode: Literal["eval, float32, CPU"]
+    mode: Literal[
+        "eval, float32, CPU",
+        "eval, float32, CPU (deformable attention by grid_sample, bilinear, zeros, align_corners False)",
+    ]
     grad: Grad | None = None
     parameters: int
     fill_rule: Literal["espalier-fill-1"]
@@ -105,6 +109,11 @@ def network_document(file: ParityFile) -> NetworkDocument:
     except ValidationError as error:
         told = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise CheckError("; ".join(told[:3])) from None
+    return known_rule(document)
+
+
+def known_rule(document: D) -> D:
+    """The document itself. Raises CheckError for a tolerance whose rule or size isn't known."""
     if " ".join(document.tolerance.rule.split()) != NETWORK_RULE:
         raise CheckError(f"tolerance.rule is none that this tool knows: '{document.tolerance.rule[:60]}'")
     if document.exact() and document.tolerance.relative_float64 is None:

@@ -29,7 +29,7 @@ def check_gradients(
     """
     stored = _stored(grad, entries, arrays)
     for official, ours in _norms(grad, subject, given, zero=False):
-        yield _compare(official, ours, stored.get(official), grad.tolerance_relative)
+        yield compare_norm(official, ours, stored.get(official), grad.tolerance_relative)
 
 
 def check_zero_gradients(grad: Grad, subject: Subject, given: Mapping[str, Tensor]) -> Iterator[Finding]:
@@ -63,7 +63,8 @@ def _stored(grad: Grad, entries: Sequence[Entry], arrays: Mapping[str, Array]) -
     return {name: float(norm) for name, norm in zip(grad.names, np.asarray(norms), strict=True)}
 
 
-def _compare(name: str, ours: float, stored: float | None, relative: float) -> Finding:
+def compare_norm(name: str, ours: float, stored: float | None, relative: float) -> Finding:
+    """Ours against the stored norm, None where the parameter must get no gradient."""
     what = f"gradient of {name}"
     if stored is None:
         return holds(what) if ours == 0 else differs(what, f"{ours:.3g}, and it must get none")

@@ -30,7 +30,7 @@ def check_network(file: ParityFile, build: Callable[[NetworkDocument], Subject])
     if not all(finding.ok for finding in names):
         return  # with other names nothing can be filled
     filled = rules.fill_all(document.state_dict)
-    yield from _fill_check(document.fill_check, filled)
+    yield from fill_check(document.fill_check, filled)
     subject.load(filled)
     subject.module.eval()
     yield from _single(file, document, subject)
@@ -61,7 +61,7 @@ def _names(subject: Subject, entries: list[Entry]) -> Iterator[Finding]:
     yield holds(f"{len(both)} names and shapes")
 
 
-def _fill_check(quoted: Mapping[str, list[float]], filled: Mapping[str, Array]) -> Iterator[Finding]:
+def fill_check(quoted: Mapping[str, list[float]], filled: Mapping[str, Array]) -> Iterator[Finding]:
     """The first values of some tensors: tells a wrong fill before it looks like a wrong network."""
     for name, values in quoted.items():
         if name not in filled:

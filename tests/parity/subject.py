@@ -27,12 +27,19 @@ class Feature:
     view: View
 
 
-class Subject(Protocol):
-    """A network under test."""
+class Featured(Protocol):
+    """A network whose inner outputs can be seen."""
 
     @property
     def module(self) -> nn.Module:
         """Ours."""
+
+    def feature(self, name: str) -> Feature:
+        """Of an official module. Raises CheckError for one that has no counterpart."""
+
+
+class Subject(Featured, Protocol):
+    """A network under test."""
 
     @property
     def official(self) -> Mapping[str, str]:
@@ -52,12 +59,9 @@ class Subject(Protocol):
     def outputs(self, image_BCHW: Tensor) -> dict[str, Tensor]:
         """The outputs by the file's keys."""
 
-    def feature(self, name: str) -> Feature:
-        """Of an official module. Raises CheckError for one that has no counterpart."""
-
 
 @contextmanager
-def captured(subject: Subject, outputs: Mapping[str, Output]) -> Iterator[dict[str, Tensor]]:
+def captured(subject: Featured, outputs: Mapping[str, Output]) -> Iterator[dict[str, Tensor]]:
     """Filled by a forward pass inside it: each described feature in the official layout, by its key."""
     seen: dict[str, Tensor] = {}
 

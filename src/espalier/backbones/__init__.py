@@ -18,12 +18,17 @@ __all__ = ["BackboneFacts", "Out", "create", "describe", "names"]
 
 
 def create(
-    name: str, *, channels_in: int = 3, out: Out = "features", size_hw: tuple[int, int] | None = None
+    name: str,
+    *,
+    channels_in: int = 3,
+    out: Out = "features",
+    size_hw: tuple[int, int] | None = None,
+    dilated: bool = False,
 ) -> Backbone:
     """A fresh encoder. `out`: what the list that it gives holds, see `Backbone`.
 
-    `size_hw` matters to encoders that are built for one input size. Raises InputError for an unknown name, and for an
-    input smaller than the encoder takes.
+    `size_hw` matters to encoders that are built for one input size. `dilated`: the last stage keeps its map's size.
+    Raises InputError for an unknown name, an input smaller than the encoder takes, and a stage that can't be dilated.
     """
     family, canonical = _find(name)
     smallest = family.facts(canonical).smallest_px
@@ -33,7 +38,7 @@ def create(
             f"{canonical} takes {smallest} px or more a side",
         )
         raise InputError(Problem("network.input.size_hw", what, expected))
-    return family.build(canonical, channels_in=channels_in, out=out, size_hw=size_hw)
+    return family.build(canonical, channels_in=channels_in, out=out, size_hw=size_hw, dilated=dilated)
 
 
 def describe(name: str) -> BackboneFacts:

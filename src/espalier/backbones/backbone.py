@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -48,6 +48,9 @@ class Backbone(nn.Module):
     def dense(self, image_BCHW: Tensor) -> list[Tensor]:
         """The maps that published dense models of the family see."""
         return self.pyramid(image_BCHW)
+
+    def drop_unused(self, levels: Sequence[int]) -> None:
+        """Drops the parts that only other maps than these need, so that every parameter gets a gradient."""
 
     def checkpoint_activations(self, on: bool) -> None:
         """Compute blocks again in the backward pass instead of keeping their activations: less memory, more time."""

@@ -12,7 +12,7 @@ from espalier.backbones.converted import ConvertedTensors
 from espalier.backbones.facts import BackboneFacts
 from espalier.backbones.weights import records
 from espalier.backbones.weights.records import WeightRecord
-from espalier.errors import MissingExtraError
+from espalier.errors import InputError, MissingExtraError, Problem
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,8 +36,10 @@ class Family(Protocol):
     def facts(self, name: str) -> BackboneFacts:
         """The facts of an encoder by its canonical name."""
 
-    def build(self, name: str, *, channels_in: int, out: Out, size_hw: tuple[int, int] | None) -> Backbone:
-        """A fresh encoder."""
+    def build(
+        self, name: str, *, channels_in: int, out: Out, size_hw: tuple[int, int] | None, dilated: bool = False
+    ) -> Backbone:
+        """A fresh encoder. Raises InputError where the last stage can't be dilated and should be."""
 
     def convert(self, tensors: Mapping[str, Tensor], name: str) -> ConvertedTensors:
         """A published file's tensors under the names of the encoder `name` built for its embedding.
@@ -81,8 +83,12 @@ class HouseFamily:
         """The stated facts."""
         return self.encoders[name]
 
-    def build(self, name: str, *, channels_in: int, out: Out, size_hw: tuple[int, int] | None) -> Backbone:
-        """A fresh encoder."""
+    def build(
+        self, name: str, *, channels_in: int, out: Out, size_hw: tuple[int, int] | None, dilated: bool = False
+    ) -> Backbone:
+        """A fresh encoder. Raises InputError for a dilated one."""
+        if dilated:
+            raise InputError(not_dilated(name))
         built: Backbone = _load(self.builder, "building a backbone")(
             self.facts(name), channels_in=channels_in, out=out, size_hw=size_hw
         )
@@ -98,6 +104,11 @@ class HouseFamily:
     def published(self, name: str) -> Sequence[WeightRecord]:
         """What `weights.yaml` in the family's folder says."""
         return records.official_of(name)
+
+
+def not_dilated(name: str) -> Problem:
+    """What is said where an encoder has no dilated form."""
+    return Problem("network.backbone.dilation", f"{name} has no dilated last stage", "a ResNet", "leave the field out")
 
 
 def close_to(name: str, names: Sequence[str]) -> list[str]:

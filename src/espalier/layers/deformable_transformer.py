@@ -183,6 +183,11 @@ def proposals(tokens: Tokens, memory_BNC: Tensor) -> tuple[Tensor, Tensor]:
     return logits, memory_BNC.masked_fill(none, 0.0)
 
 
+def best_tokens(score_BN: Tensor, count: int) -> Tensor:
+    """(B, count): the places of the highest scores, highest first."""
+    return score_BN.topk(count, dim=1).indices
+
+
 def refined(change: Tensor, reference: Tensor, *, eps: float) -> Tensor:
     """The box (cx, cy, w, h) that `change` makes of a reference point or box; a point moves the centre only."""
     logits = inverse_sigmoid(reference, eps=eps)

@@ -29,13 +29,19 @@ class ObjectQueries(TrainableModel):
 
     def __init__(self, spec: ObjectQueriesSpec, *, temperature: float, centred: bool, giou_eps: float) -> None:
         super().__init__()
+        facts = backbones.describe(spec.backbone.name)
         self.backbone = backbones.create(
-            spec.backbone.name, channels_in=bands(spec.input), out="pyramid", size_hw=size_hw(spec.input)
+            spec.backbone.name,
+            channels_in=bands(spec.input),
+            out="pyramid" if facts.dense_strides else "dense",  # published dense models may see no pyramid (FAN)
+            size_hw=size_hw(spec.input),
+            dilated=spec.backbone.dilation,
         )
+        self.backbone.drop_paths(spec.backbone.drop_path)
         if spec.freeze_batch_norm:
             freeze_batch_norm(self.backbone)
-        strides = self.backbone.strides
-        self.taken = [n for n, stride in enumerate(strides) if stride >= spec.finest_stride][-spec.levels :]
+        self.taken = [n for n, stride in enumerate(facts.strides) if stride >= spec.finest_stride][-spec.levels :]
+        self.backbone.drop_unused(self.taken)
         channels = [self.backbone.channels[n] for n in self.taken]
         self.levels = Levels(channels, spec.width, levels=spec.levels, temperature=temperature, centred=centred)
         self.encoder = Encoder(
@@ -44,7 +50,7 @@ class ObjectQueries(TrainableModel):
             spec.hidden,
             heads=spec.heads,
             levels=spec.levels,
-            points=spec.points,
+            points=spec.encoder_points,
             dropout=spec.dropout,
         )
         loss = spec.loss

@@ -30,14 +30,22 @@ class ObjectQueriesSpec(NetworkSpec):
         300, "Object queries: the most objects that one picture can have", ge=1, le=10_000, tunable=Tunable(50, 900)
     )
     levels: int = knob(4, "Levels of maps that the encoder sees; those the backbone lacks are added", ge=1, le=8)
-    finest_stride: Literal[4, 8, 16, 32] = knob(8, "Stride of the finest map that is taken of the backbone", unit="px")
+    finest_stride: Literal[4, 8, 16, 32] = knob(
+        8, "Stride of the finest map taken of the backbone, before dilation", unit="px"
+    )
     width: int = knob(256, "Channels of a token; a multiple of 32 and of the heads", unit="values", ge=32, le=4096)
     hidden: int = knob(1024, "Width of the feed-forward layers", unit="values", ge=1, le=65536)
     heads: int = knob(8, "Attention heads", ge=1, le=64)
-    points: int = knob(4, "Sampling points of a head on a level", ge=1, le=64)
+    encoder_points: int = knob(4, "Sampling points of an encoder's head on a level", ge=1, le=64)
+    decoder_points: int = knob(4, "Sampling points of a decoder's head on a level", ge=1, le=64)
     encoder_layers: int = knob(6, "Layers of the encoder", ge=1, le=24)
     decoder_layers: int = knob(6, "Layers of the decoder", ge=1, le=24)
     dropout: float = knob(0.1, "Share of the stream that is dropped in training", ge=0, lt=1, tunable=Tunable(0, 0.3))
     freeze_batch_norm: bool = knob(True, "Keep the backbone's batch norms as published; batches are small")
     detections: int = knob(100, "Best answers that are kept of a picture", ge=1, le=10_000)
     loss: SetLossSpec = knob(None, "What is minimised", factory=SetLossSpec)
+
+    @property
+    def picks_queries(self) -> bool:
+        """Are the queries picked among the picture's cells? Then it needs as many."""
+        return True

@@ -40,6 +40,9 @@ class BackboneSpec(Model):
         lt=1,
         tunable=Tunable(0, 0.4),
     )
+    dilation: bool = knob(
+        False, "The last stage keeps the size of its map and spreads its convolutions instead (ResNets: stride 16)"
+    )
 
 
 class InputSpec(Model):

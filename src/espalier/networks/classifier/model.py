@@ -28,7 +28,11 @@ class Classifier(TrainableModel):
         super().__init__()
         out: Out = "embedding" if spec.pool == "backbone" else "features"
         self.backbone = backbones.create(
-            spec.backbone.name, channels_in=bands(spec.input), out=out, size_hw=size_hw(spec.input)
+            spec.backbone.name,
+            channels_in=bands(spec.input),
+            out=out,
+            size_hw=size_hw(spec.input),
+            dilated=spec.backbone.dilation,
         )
         self.backbone.drop_paths(spec.backbone.drop_path)
         self.pool = _pool(spec)

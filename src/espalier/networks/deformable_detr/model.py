@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from espalier.layers.deformable_transformer import DecoderLayer, on_levels, proposals, refined
+from espalier.layers.deformable_transformer import DecoderLayer, best_tokens, on_levels, proposals, refined
 from espalier.layers.detr import Encoded, Said, box_head, class_head
 from espalier.layers.matching import Objects
 from espalier.layers.model import Batch
@@ -34,7 +34,7 @@ class Decoder(nn.Module):
                 spec.hidden,
                 heads=spec.heads,
                 levels=spec.levels,
-                points=spec.points,
+                points=spec.decoder_points,
                 dropout=spec.dropout,
             )
             for _ in range(spec.decoder_layers)
@@ -77,7 +77,7 @@ class TwoStage(nn.Module):
         start, memory = proposals(encoded.tokens, encoded.memory_BNC)
         memory = self.output_norm(self.output(memory))
         logits, box_logits = class_head(memory), box_head(memory) + start
-        chosen = logits[..., 0].topk(queries, dim=1).indices[..., None].expand(-1, -1, 4)
+        chosen = best_tokens(logits[..., 0], queries)[..., None].expand(-1, -1, 4)
         reference = box_logits.gather(1, chosen).detach().sigmoid()
         query = self.query_norm(self.query(box_positions(reference, self.width // 2, order=BOX_NUMBERS)))
         return Said(logits, box_logits.sigmoid()), reference, query

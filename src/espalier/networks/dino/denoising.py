@@ -59,7 +59,8 @@ class Denoising(nn.Module):
     def __init__(self, spec: DenoisingSpec, classes: int, width: int) -> None:
         super().__init__()
         self.spec, self.classes = spec, classes
-        self.label = nn.Embedding(classes + 1, width)  # the last row is published, and never used
+        known = max(spec.labels, classes)
+        self.label = nn.Embedding(known + 1, width)  # the last row is published, and never used
 
     def forward(self, objects: Sequence[Objects], draws: Draws | None = None) -> Noised | None:
         """None where no picture has an object. `draws` replace the random numbers."""
@@ -83,8 +84,8 @@ class Denoising(nn.Module):
         )
 
     def _groups(self, most: int) -> int:
-        """As many as make about `queries` positives and as many negatives of the fullest picture."""
-        return max(1, self.spec.queries // most)
+        """As asked, else as many as make about `queries` positives and as many negatives of the fullest picture."""
+        return self.spec.groups or max(1, self.spec.queries // most)
 
     def _draw(self, count: int, groups: int, device: torch.device) -> Draws:
         rows = 2 * groups * count

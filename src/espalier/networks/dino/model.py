@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from espalier.layers.deformable_transformer import DecoderLayer, Perceptron, on_levels, proposals, refined
+from espalier.layers.deformable_transformer import DecoderLayer, Perceptron, best_tokens, on_levels, proposals, refined
 from espalier.layers.detr import Encoded, Said, box_head, class_head
 from espalier.layers.model import Batch
 from espalier.layers.positions import box_positions
@@ -23,7 +23,7 @@ BOX_NUMBERS = (1, 0, 2, 3)  # cy, cx, w, h: the order of a box's positions
 
 
 class Decoder(nn.Module):
-    """Boxes to better boxes. All layers share one class and one box head.
+    """Boxes to better boxes. All layers share one class and one box head, or each has its own.
 
     Look forward twice: the box that a layer hands on is refined from its un-normed stream, and is cut from the
     gradient only as the next layer's input; the box that it is scored on is refined from its normed stream and the
@@ -39,30 +39,33 @@ class Decoder(nn.Module):
                 spec.hidden,
                 heads=spec.heads,
                 levels=spec.levels,
-                points=spec.points,
+                points=spec.decoder_points,
                 dropout=spec.dropout,
             )
             for _ in range(spec.decoder_layers)
         )
         self.norm = nn.LayerNorm(spec.width)
         self.position = Perceptron(2 * spec.width, spec.width, spec.width, 2)
-        self.class_head = class_head(spec.width, classes)
-        self.box_head = box_head(spec.width, size_logit=0.0)
+        class_heads = 1 if spec.share_class_head else spec.decoder_layers
+        box_heads = 1 if spec.share_box_head else spec.decoder_layers
+        self.class_heads = nn.ModuleList(class_head(spec.width, classes) for _ in range(class_heads))
+        self.box_heads = nn.ModuleList(box_head(spec.width, size_logit=0.0) for _ in range(box_heads))
 
     def forward(
         self, stream_BQC: Tensor, reference_BQ4: Tensor, encoded: Encoded, blocked_QQ: Tensor | None
     ) -> list[Said]:
         """Each layer's answer."""
         said, uncut = [], reference_BQ4
-        for layer in self.layers:
+        for n, layer in enumerate(self.layers):
+            classes, boxes = self.class_heads[n % len(self.class_heads)], self.box_heads[n % len(self.box_heads)]
             on_maps = on_levels(reference_BQ4, encoded.tokens.valid_ratio_BL2)
             place = box_positions(on_maps[:, :, 0], self.width // 2, order=BOX_NUMBERS).to(stream_BQC.dtype)
             stream_BQC = layer(
                 stream_BQC, self.position(place), on_maps, encoded.memory_BNC, encoded.tokens, blocked_QQ
             )
             normed = self.norm(stream_BQC)
-            said.append(Said(self.class_head(normed), refined(self.box_head(normed), uncut, eps=EPS)))
-            uncut = refined(self.box_head(stream_BQC), reference_BQ4, eps=EPS)
+            said.append(Said(classes(normed), refined(boxes(normed), uncut, eps=EPS)))
+            uncut = refined(boxes(stream_BQC), reference_BQ4, eps=EPS)
             reference_BQ4 = uncut.detach()
         return said
 
@@ -72,28 +75,33 @@ class Chosen(NamedTuple):
 
     box_BQ4: Tensor
     said: Said
-    start_BQ4: Tensor  # the boxes that the tokens started from
+    token_BQ: Tensor  # which tokens, surest first
+    score_BN: Tensor  # of every token: the logit of its best class
 
 
 class Selection(nn.Module):
     """The tokens whose best class is surest; their boxes become queries, whose contents are learnt."""
 
-    def __init__(self, width: int, classes: int) -> None:
+    def __init__(self, spec: DinoSpec, classes: int) -> None:
         super().__init__()
-        self.output = nn.Linear(width, width)
-        self.output_norm = nn.LayerNorm(width)
-        self.class_head = class_head(width, classes)
-        self.box_head = box_head(width, size_logit=0.0)
+        self.output = nn.Linear(spec.width, spec.width)
+        self.output_norm = nn.LayerNorm(spec.width)
+        self.class_head = class_head(spec.width, classes) if spec.encoder_class_head else None
+        self.box_head = box_head(spec.width, size_logit=0.0) if spec.encoder_box_head else None
 
-    def forward(self, encoded: Encoded, queries: int) -> Chosen:
-        """The chosen tokens' boxes and answers."""
+    def forward(self, encoded: Encoded, queries: int, decoder: Decoder) -> Chosen:
+        """The chosen tokens' boxes and answers, by the decoder's heads where there are none of its own."""
         start, memory = proposals(encoded.tokens, encoded.memory_BNC)
         memory = self.output_norm(self.output(memory))
-        logits, box_logits = self.class_head(memory), self.box_head(memory) + start
-        best = logits.max(-1).values.topk(queries, dim=1).indices[..., None]
+        classes = decoder.class_heads[0] if self.class_head is None else self.class_head
+        boxes = decoder.box_heads[0] if self.box_head is None else self.box_head
+        logits, box_logits = classes(memory), boxes(memory) + start
+        score_BN = logits.max(-1).values
+        token_BQ = best_tokens(score_BN, queries)
+        best = token_BQ[..., None]
         box = box_logits.gather(1, best.expand(-1, -1, 4))
         said = Said(logits.gather(1, best.expand(-1, -1, logits.shape[-1])), box.sigmoid())
-        return Chosen(box.detach().sigmoid(), said, start.gather(1, best.expand(-1, -1, 4)).sigmoid())
+        return Chosen(box.detach().sigmoid(), said, token_BQ, score_BN)
 
 
 def build(spec: DinoSpec, classes: Sequence[str]) -> Dino:
@@ -105,16 +113,16 @@ class Dino(ObjectQueries):
     """`image` (B, bands, H, W) and `valid_hw` (B, 2), its part that is picture, to `logits` and `boxes`."""
 
     def __init__(self, spec: DinoSpec, classes: Sequence[str]) -> None:
-        super().__init__(spec, temperature=20.0, centred=False, giou_eps=1e-6)
+        super().__init__(spec, temperature=spec.position_temperature, centred=spec.centred_positions, giou_eps=1e-6)
         self.queries = spec.queries
-        self.selection = Selection(spec.width, len(classes))
+        self.selection = Selection(spec, len(classes))
         self.content = nn.Embedding(spec.queries, spec.width)
         self.decoder = Decoder(spec, len(classes))
         self.denoising = Denoising(spec.denoising, len(classes), spec.width) if spec.denoising.queries else None
 
     def answers(self, encoded: Encoded, noised: Noised | None = None) -> tuple[list[Said], Said]:
         """Each decoder layer's answer (those to noised queries first), and the chosen tokens' own."""
-        chosen = self.selection(encoded, self.queries)
+        chosen: Chosen = self.selection(encoded, self.queries, self.decoder)
         content = self.content.weight[None].expand(encoded.memory_BNC.shape[0], -1, -1)
         reference, blocked = chosen.box_BQ4, None
         if noised is not None:
@@ -145,4 +153,4 @@ class Dino(ObjectQueries):
 
     def head_prefixes(self) -> tuple[str, ...]:
         """Class heads and the labels of noised queries have a row a class."""
-        return ("decoder.class_head.", "selection.class_head.", "denoising.label.")
+        return ("decoder.class_heads.", "selection.class_head.", "denoising.label.")

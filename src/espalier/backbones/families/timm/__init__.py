@@ -38,9 +38,13 @@ class TimmFamily:
         facts: BackboneFacts = _model("facts")(name)
         return facts
 
-    def build(self, name: str, *, channels_in: int, out: Out, size_hw: tuple[int, int] | None) -> Backbone:
-        """A fresh encoder."""
-        built: Backbone = _model("build")(name, channels_in=channels_in, out=out, size_hw=size_hw)
+    def build(
+        self, name: str, *, channels_in: int, out: Out, size_hw: tuple[int, int] | None, dilated: bool = False
+    ) -> Backbone:
+        """A fresh encoder. Raises InputError where the last stage can't be dilated and should be."""
+        built: Backbone = _module("build").build(
+            name, channels_in=channels_in, out=out, size_hw=size_hw, dilated=dilated
+        )
         return built
 
     def convert(self, tensors: Mapping[str, Tensor], name: str) -> ConvertedTensors:

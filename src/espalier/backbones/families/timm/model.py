@@ -95,13 +95,6 @@ class TimmBackbone(Backbone):
         raise ModelError(Problem(f"{self.facts.name}: {name}", f"weights of shape {tuple(given.shape)}", expected, fix))
 
 
-def build(name: str, *, channels_in: int, out: str, size_hw: tuple[int, int] | None) -> TimmBackbone:
-    """A fresh encoder; one that is built for one input size is built for `size_hw`."""
-    stated = facts(name)
-    built_for = size_hw if stated.fixed_size and size_hw not in (None, stated.size_hw) else None
-    return TimmBackbone(_body(name, channels_in=channels_in, size_hw=built_for), stated, plan(name), out)
-
-
 def facts(name: str) -> BackboneFacts:
     """The facts by the canonical name, found on the meta device: shapes without numbers."""
     return _described(name)[0]
@@ -137,7 +130,7 @@ def channels_last(body: Any) -> bool:
 @lru_cache(maxsize=64)
 def _described(name: str) -> tuple[BackboneFacts, Plan]:
     with torch.device("meta"):
-        body = _body(name)
+        body = body_of(name)
     config = body.pretrained_cfg
     height, width = config["input_size"][1:]
     last, embedding = _trace(body, (height, width))
@@ -162,10 +155,10 @@ def _described(name: str) -> tuple[BackboneFacts, Plan]:
     return stated, Plan(levels, tokens)
 
 
-def _body(name: str, *, channels_in: int = 3, size_hw: tuple[int, int] | None = None) -> Any:
-    size: dict[str, Any] = {} if size_hw is None else {"img_size": size_hw}
+def body_of(name: str, *, channels_in: int = 3, **more: Any) -> Any:
+    """timm's model without its classifier. Raises InputError for one that gives no intermediate maps."""
     bare = name.removeprefix(PREFIX)
-    body = timm.create_model(bare, pretrained=False, num_classes=0, in_chans=channels_in, **size)
+    body = timm.create_model(bare, pretrained=False, num_classes=0, in_chans=channels_in, **more)
     if not hasattr(body, "forward_intermediates"):
         raise InputError(f"backbone '{name}' can't give intermediate maps in timm {timm.__version__}; choose another")
     return body
