@@ -20,8 +20,24 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def prepare(spec: NetworkSpec) -> Prepare:
-    """One image, and which part of it is no padding."""
-    return Prepare(standard_prepare(spec).inputs, valid=(ValidInput(),))
+    """One image, and which part of it is no padding; a thin one is padded until it has cells enough for the queries."""
+    assert isinstance(spec, ObjectQueriesSpec)
+    plain = Prepare(standard_prepare(spec).inputs, valid=(ValidInput(),))
+    return plain.at_least(least_side_px(spec)) if spec.picks_queries else plain
+
+
+COARSEST_STRIDE = 32
+"""Of the usual backbones' maps; one that stops before has more cells."""
+
+
+def least_side_px(spec: ObjectQueriesSpec) -> int:
+    """The side of the smallest square picture that has as many cells as there are queries, in steps of the stride."""
+    finest = max(spec.finest_stride, COARSEST_STRIDE >> (spec.levels - 1))
+    strides = [finest << level for level in range(spec.levels)]
+    side = finest
+    while sum((-(-side // stride)) ** 2 for stride in strides) < spec.queries:
+        side += finest
+    return side
 
 
 def decode(spec: NetworkSpec) -> DecodeRule:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -117,6 +117,14 @@ class PrepareInput:
     def one_size(self) -> bool:
         """Do pictures of any shape come out at one size?"""
         return bool(self.pad or self.crop or (self.resize and self.resize.fit == "stretch"))
+
+    def at_least(self, least_px: int) -> PrepareInput:
+        """The same, with pictures padded until both sides have `least_px`; an input of one size is as it was."""
+        if self.one_size or least_px <= 1:
+            return self
+        padding = replace(self.pad_multiple or PadMultiple(1), least_px=least_px)
+        others = (step for step in self.steps if not isinstance(step, PadMultiple))
+        return replace(self, steps=tuple(sorted((*others, padding), key=lambda step: ORDER[step.op])))
 
     @property
     def resample(self) -> Resample:
@@ -231,6 +239,10 @@ class Prepare:
         if not found:
             raise ModelError(f"prepare: there is no picture input '{name}'")
         return found[0]
+
+    def at_least(self, least_px: int) -> Prepare:
+        """The same, with pictures padded until both sides have `least_px`; inputs of one size are as they were."""
+        return replace(self, inputs=tuple(part.at_least(least_px) for part in self.inputs))
 
     @property
     def paddable(self) -> frozenset[str]:

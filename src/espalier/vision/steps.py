@@ -114,20 +114,23 @@ class Pad:
 
 @dataclass(frozen=True)
 class PadMultiple:
-    """Padding on the right and bottom with `value` until both sides are multiples of `multiple`."""
+    """Padding on the right and bottom with `value` until both sides are multiples of `multiple`, `least_px` or more."""
 
     op: ClassVar[str] = "pad_multiple"
     multiple: int
     value: int = 0
+    least_px: int = 1
 
     def __post_init__(self) -> None:
         if not 1 <= self.multiple <= 1024:
             raise ModelError(f"prepare: pad_multiple.multiple is {self.multiple}, not 1-1024")
+        if not 1 <= self.least_px <= MAX_SIDE_PX:
+            raise ModelError(f"prepare: pad_multiple.least_px is {self.least_px}, not 1-{MAX_SIDE_PX}")
         check_pixel("pad_multiple", self.value)
 
     def size_of(self, source_hw: tuple[int, int]) -> tuple[int, int]:
         """The size that a picture of `source_hw` gets."""
-        height, width = (-(-side // self.multiple) * self.multiple for side in source_hw)
+        height, width = (-(-max(side, self.least_px) // self.multiple) * self.multiple for side in source_hw)
         return height, width
 
     def geometry(self, source_hw: tuple[int, int]) -> Geometry:

@@ -16,6 +16,8 @@ from espalier.exporter.make import Subject, make_bundle
 from espalier.layers.model import TrainableModel
 from espalier.networks import card as cards
 from espalier.networks import registry
+from espalier.networks.dino.spec import DinoSpec
+from espalier.networks.object_queries_card import least_side_px
 from espalier.runtime.predictor import Predictor
 from espalier.spec.facts import Facts
 from espalier.spec.load import load_spec
@@ -23,6 +25,7 @@ from espalier.spec.resolve import resolve
 from espalier.spec.sections import ExportSpec, NetworkSpec
 from espalier.tasks import base as tasks
 from espalier.tasks.base import Annotations, ImageQuery, Sample
+from espalier.vision.batch import stacked
 
 CLASSES = ("red", "green", "blue")
 DETECTORS = ("dino", "deformable_detr")
@@ -91,3 +94,23 @@ def test_a_bundle_takes_pictures_of_any_shape(tmp_path: Path) -> None:
         height, width = each.query.image_HWC.shape[:2]
         assert (prediction.box_xyxy >= 0).all()
         assert (prediction.box_xyxy <= (width, height, width, height)).all()
+
+
+@pytest.mark.parametrize(
+    ("queries", "levels", "finest", "side"), [(900, 4, 8, 208), (20, 2, 16, 64), (300, 1, 32, 576)]
+)
+def test_the_smallest_side_that_has_cells_enough(queries: int, levels: int, finest: int, side: int) -> None:
+    spec = DinoSpec.model_validate({"queries": queries, "levels": levels, "finest_stride": finest})
+    assert least_side_px(spec) == side
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_a_thin_picture_has_room_for_the_queries(name: str) -> None:
+    spec, model = detector(name)
+    prepare = registry.get(name).prepare(spec)
+    inputs, (geometry,) = stacked([prepare(sample(0, (8, 200)).query)])
+    assert (inputs["image"].shape[2:], geometry.valid_hw) == ((64, 100), (4, 100))
+    with torch.no_grad():
+        found = model(**{key: torch.from_numpy(value) for key, value in inputs.items()})
+    assert torch.isfinite(found["boxes"]).all()
+    assert type(prepare).from_json(prepare.to_json()) == prepare

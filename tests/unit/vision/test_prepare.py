@@ -285,3 +285,14 @@ def test_pad_to_a_multiple() -> None:
     assert not prepare.one_size
     with pytest.raises(ModelError, match="multiple"):
         PadMultiple(0)
+
+
+def test_thin_pictures_get_a_least_side() -> None:
+    prepare = standard_prepare((60, 100), fit="capped_edges", multiple=32).at_least(70)
+    assert [prepare.place(noise(*size))[0].shape[:2] for size in ((6, 100), (60, 70))] == [(96, 128), (96, 96)]
+    assert [step.op for step in prepare.input().steps] == ["resize", "pad_multiple", "normalise"]
+    assert Prepare.from_json(json.loads(json.dumps(prepare.to_json()))) == prepare
+    letterbox = standard_prepare((60, 100), fit="letterbox")
+    assert letterbox.at_least(70) == letterbox
+    with pytest.raises(ModelError, match="least_px"):
+        PadMultiple(1, least_px=0)

@@ -12,3 +12,8 @@ class DeformableDetrSpec(ObjectQueriesSpec):
     name: str = knob("deformable_detr", "The network's name")
     refine: bool = knob(True, "Each decoder layer refines the boxes of the one before")
     two_stage: bool = knob(True, "The encoder's best tokens become the queries")
+
+    @property
+    def picks_queries(self) -> bool:
+        """Only where the encoder proposes them."""
+        return self.two_stage
