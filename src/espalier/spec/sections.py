@@ -178,7 +178,7 @@ class AugmentSpec(Model):
     )
     min_visible: float = knob(
         0.2,
-        "An object of which a crop leaves less than this share of its box is neither right nor wrong there",
+        "An object of which a crop leaves less than this share of its box is no object there but an ignored region",
         ge=0,
         le=1,
         tunable=Tunable(0, 0.5),
