@@ -60,13 +60,24 @@ def explain(spec: Spec, run: Run) -> dict[str, Any]:
         kinds = ", ".join(KINDS[kind].title for kind in one.kinds)
         run.say(f"{one.letter}: {one.model.name} ({one.model.kind}, {one.model.backend.name}): {kinds}")
     run.say(f"explaining {len(pictures)} pictures")
+    panels, unread = _all(pictures, explaining, corruption, spec, run)
+    result = _finished(panels, asked, run, seed=spec.seed)
+    if unread:
+        raise ImageError(*unread[:20])
+    return result
+
+
+def _all(
+    pictures: Sequence[Chosen], models: Sequence[Explained], corruption: Corruption | None, spec: Spec, run: Run
+) -> tuple[list[Panel], list[Problem]]:
+    """The maps of all pictures, and what could not be read. Raises UsageError where nothing can be explained."""
     panels: list[Panel] = []
     unread: list[Problem] = []
     unsaid: dict[Problem, str] = {}  # what can't be explained, and the first picture of which that is so
     progress = Progress(run, "explanations", len(pictures), "pictures")
     for number, picture in enumerate(pictures):
         try:
-            panels += _picture(number, picture, explaining, corruption, spec, run)
+            panels += _picture(number, picture, models, corruption, spec, run)
         except ImageError as error:
             unread.extend(error.problems)
         except UsageError as error:
@@ -76,10 +87,7 @@ def explain(spec: Spec, run: Run) -> dict[str, Any]:
         raise UsageError(*unsaid)
     for problem, name in unsaid.items():
         run.warn(f"{name}: {problem.what}; such pictures are left out")
-    result = _finished(panels, asked, run, seed=spec.seed)
-    if unread:
-        raise ImageError(*unread[:20])
-    return result
+    return panels, unread
 
 
 def _opened(asked: ExplainSpec) -> list[OpenModel]:

@@ -83,9 +83,10 @@ def corrupted(
 
 def _plans(maker: CorruptedMaker, corruptions: Sequence[Corruption]) -> Iterator[CorruptedPlan]:
     """A plan a picture, or several where a picture under all corruptions is too large to hand over at once."""
-    first = maker.samples[0].query
-    size = sum(image.nbytes for image in maker.prepare.placed(first).images.values()) if len(maker.samples) else 1
-    step = max(1, MOST_BYTES // max(1, size))
+    if not len(maker.samples):
+        return
+    first = maker.prepare.placed(maker.samples[0].query)
+    step = max(1, MOST_BYTES // sum(image.nbytes for image in first.images.values()))
     for row in range(len(maker.samples)):
         for start in range(0, len(corruptions), step):
             yield CorruptedPlan(row, tuple(corruptions[start : start + step]))

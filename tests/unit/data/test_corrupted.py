@@ -52,6 +52,11 @@ def test_neither_order_nor_company_changes_a_picture(photos: Path) -> None:
     assert np.array_equal(whole.placed[3].images["image"], alone.placed[0].images["image"])
 
 
+def test_of_no_pictures_there_are_none(photos: Path) -> None:
+    with corrupted(maker(photos, count=0), WANTED, workers=0) as made:
+        assert list(made) == []
+
+
 def test_at_the_source_the_picture_is_corrupted_before_it_is_resized(photos: Path) -> None:
     plan = CorruptedPlan(0, (Corruption("gaussian_noise", 5),))
     clean = maker(photos).prepare.placed(maker(photos).samples[0].query).images["image"].astype(float)

@@ -253,6 +253,16 @@ def test_jpeg_in_parts_is_the_same_but_at_their_seam(monkeypatch: pytest.MonkeyP
     assert np.array_equal(parts[33:, 33:], whole[33:, 33:])
 
 
+def test_jpeg_of_a_picture_that_pillow_takes_for_an_attack(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = picture(200, 48)
+    whole = corrupt(image, "jpeg_compression", 3, seed=0, key="")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50 * 48)
+    monkeypatch.setattr(digital, "MOST_JPEG_PIXELS", 50 * 48)  # 48 rows of whole blocks
+    parts = corrupt(image, "jpeg_compression", 3, seed=0, key="")
+    assert np.array_equal(parts[:47], whole[:47])
+    assert np.array_equal(parts[193:], whole[193:])
+
+
 @pytest.mark.parametrize(("severity", "share"), list(enumerate((0.6, 0.5, 0.4, 0.3, 0.25), 1)))
 def test_pixelate_is_pillows(severity: int, share: float) -> None:
     image = picture()

@@ -14,6 +14,7 @@ from espalier.vision.corruptions.filters import gaussian, warp
 from espalier.vision.corruptions.values import as_eight_bit, from_eight_bit, light
 
 LARGEST_JPEG_PX = 64_000  # the format ends at 65,535; a multiple of its 16 px blocks
+MOST_JPEG_PIXELS = 64_000_000  # Pillow takes a file of many more for an attack, and does not read it
 ELASTIC_PX = tuple(250 * share for share in (0.05, 0.065, 0.085, 0.1, 0.12))
 ELASTIC_STD_PER_PX = 0.005 / math.sqrt(3) / (2 * math.sqrt(math.pi) * 0.01)
 """The bend's standard deviation for each px of its strength: uniform noise of 0.005 sides, smoothed by 0.01 sides."""
@@ -61,9 +62,10 @@ def elastic_reach_px(severity: int) -> float:
 
 
 def _through_jpeg(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    for axis in (0, 1):
-        if image.shape[axis] > LARGEST_JPEG_PX:
-            parts = np.split(image, range(LARGEST_JPEG_PX, image.shape[axis], LARGEST_JPEG_PX), axis=axis)
+    rows = MOST_JPEG_PIXELS // min(image.shape[1], LARGEST_JPEG_PX) // 16 * 16
+    for axis, most in ((1, LARGEST_JPEG_PX), (0, min(LARGEST_JPEG_PX, max(16, rows)))):
+        if image.shape[axis] > most:
+            parts = np.split(image, range(most, image.shape[axis], most), axis=axis)
             return np.concatenate([_through_jpeg(part, quality) for part in parts], axis=axis)
     file = BytesIO()
     Image.fromarray(np.ascontiguousarray(image)).save(file, "JPEG", quality=quality)
