@@ -42,7 +42,7 @@ STEPS = {
     "fused": "scaled_dot_product_attention where the bias needs no gradient, as in evaluation",
     "plain": "three plain steps where it does: no fused kernel of the CPU has that gradient",
     "bias": "the bias gathered along the table's last axis",
-    "sums": "residual sums in the branch's memory",
+    "sums": "residual sums in the branch's memory: for the peak, not for time",
     "linear": "1×1 convolutions as linear layers",
     "channels_last": "maps with the channels last in memory: no copy between convolutions and attention",
 }
