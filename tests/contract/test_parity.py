@@ -16,10 +16,15 @@ import pytest
 import torch
 
 from espalier import backbones
+from espalier.errors import ModelError
 from parity import files, rules
 from parity.classifier import ClassifierFamily
 from parity.compare import compare_output
+from parity.detector_check import DetectorChecker
+from parity.detector_write import DINO_ARGUMENTS, SMALL, write_detector
 from parity.documents import Entry, Input, Output
+from parity.families.deformable_detr import CHECKER as DEFORMABLE
+from parity.families.dino import CHECKER as DINO
 from parity.families.fan import CHECKER as FAN
 from parity.families.gc_vit import CHECKER as GC_VIT
 from parity.report import LATER, lines
@@ -104,6 +109,47 @@ def test_every_gc_vit_can_be_checked(function: str, tmp_path: Path) -> None:
     write(tmp_path, GC_VIT.subject, {"function": function, "args": {}}, shape=(1, 3, 64, 64), features=features)
     result = check_file(tmp_path, function)
     assert result.status == "ok", lines(result, 0)
+
+
+DETECTORS: list[tuple[DetectorChecker, dict[str, Any]]] = [
+    (DEFORMABLE, {"with_box_refine": True}),
+    (DEFORMABLE, {"num_feature_levels": 1, "dilation": True}),
+    (DEFORMABLE, {"with_box_refine": True, "two_stage": True, "num_feature_levels": 5}),
+    (DINO, {"num_feature_levels": 5, "return_interm_indices": [0, 1, 2, 3], "dn_number": 3}),
+    (DINO, {"num_feature_levels": 2, "return_interm_indices": [3], "dilation": True}),
+    (DINO, {"backbone": "swin_T_224_1k", "dn_labelbook_size": 91}),
+    (DINO, {"two_stage_bbox_embed_share": True, "two_stage_class_embed_share": True, "use_dn": False}),
+    (DINO, {"dec_pred_class_embed_share": False, "dec_pred_bbox_embed_share": False, "pe_temperatureH": 10000,
+            "pe_temperatureW": 10000}),
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("checker", "settings"), DETECTORS, ids=[", ".join(changes) for _, changes in DETECTORS])
+def test_a_detector_of_other_settings_can_be_checked(
+    checker: DetectorChecker, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    arguments = {**(DINO_ARGUMENTS if checker is DINO else SMALL), **settings}
+    write_detector(tmp_path, "a", checker.of, arguments, classes=3)
+    result = check_file(tmp_path, "a")
+    assert result.status == "ok", lines(result, 0)
+
+
+@pytest.mark.parametrize(
+    ("checker", "settings", "reason"),
+    [
+        (DINO, {"two_stage_type": "no"}, "two_stage_type = 'no' can't be made"),
+        (DINO, {"backbone": "convnext_xlarge_22k"}, "the encoder 'convnext_xlarge_22k' has no published names here"),
+        (DINO, {"backbone": "swin_T_224_1k", "dilation": True}, "a dilated Swin can't be made"),
+        (DINO, {"focal_alpha": 0.5}, "focal_alpha = 0.5 can't be made"),
+        (DEFORMABLE, {"two_stage": True}, "two_stage without with_box_refine can't be made"),
+    ],
+)
+def test_a_setting_that_the_product_lacks_is_a_reason(
+    checker: DetectorChecker, settings: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(ModelError, match=reason):
+        checker.of.family.arguments({**DINO_ARGUMENTS, **settings})
 
 
 @pytest.fixture(scope="module")

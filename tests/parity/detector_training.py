@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from espalier.layers.matching import Match
 from espalier.layers.model import Batch
 from espalier.networks.dino.denoising import Draws, Noised
 from espalier.networks.dino.model import Dino
-from espalier.networks.object_queries import labelled
+from espalier.networks.object_queries import ObjectQueries, labelled
 from parity.compare import compare_output
 from parity.detector import Call, Detector, Recorder
 from parity.detector_document import Matching, Training, TrainingGrad
@@ -38,11 +40,13 @@ def check_training(
     draws = _draws(file, detector, batch)
     if draws is not None:
         yield from _denoising(file, detector, training, batch, draws)
-    module, recorder = detector.module, Recorder(detector.module.criterion)
-    module.criterion = recorder  # type: ignore[assignment]  # it answers to the same calls
-    with detector.chosen(token_BQ):
-        losses = module.losses(batch, draws) if isinstance(module, Dino) else module.losses(batch)
-    module.criterion = recorder.inner
+    elif any("_dn" in name and value for name, value in training.losses.items()):
+        raise CheckError(
+            f"there are losses of denoising, and no {PREFIX}{_DRAWS[0]}, …: without the draws they are luck"
+        )
+    recorder = Recorder(detector.module.criterion)
+    with detector.chosen(token_BQ), scored_by(detector.module, recorder, denoise=draws is not None):
+        losses = losses_of(detector.module, batch, draws)
     calls = _named(detector, recorder.calls)
     relative = detector.document.tolerance.relative
     yield from _terms(training, calls, recorder, relative)
@@ -51,6 +55,27 @@ def check_training(
     yield from _matching(training.matching, calls)
     if training.grad is not None:
         yield from _gradients(file, detector, training.grad, losses["total"], training.tolerance_relative)
+
+
+def losses_of(module: ObjectQueries, batch: Batch, draws: Draws | None) -> dict[str, Tensor]:
+    """The product's losses; DINO's with these draws."""
+    return module.losses(batch, draws) if isinstance(module, Dino) else module.losses(batch)
+
+
+@contextmanager
+def scored_by(module: ObjectQueries, recorder: Recorder, *, denoise: bool) -> Iterator[None]:
+    """Within it the module's criterion is the recorder, and nothing is denoised unless asked."""
+    parts: dict[str, Any] = {"criterion": recorder}
+    if isinstance(module, Dino) and not denoise:
+        parts["denoising"] = None
+    before = {name: getattr(module, name) for name in parts}
+    try:
+        for name, part in parts.items():
+            setattr(module, name, part)
+        yield
+    finally:
+        for name, part in before.items():
+            setattr(module, name, part)
 
 
 def _named(detector: Detector, calls: Sequence[Call]) -> Mapping[str, Call]:

@@ -33,11 +33,6 @@ class Later:
 
 
 LATER = (
-    Later("dino", function="build_dino"),
-    Later("deformable_detr", function="models.build_model"),
-    Later("dino", kind="dino set loss"),
-    Later("deformable_detr", kind="deformable detr set loss"),
-    Later("dino and deformable_detr", kind="deformable attention op"),
     Later("segformer", keys=frozenset({"backbone", "decode_head"})),
     Later("mask auto-labelling", kind="mal .*|mask IoU / mIoU"),
     Later("text detection", kind="dbnet .*|icdar.* hmean"),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from espalier.actions.import_model import PublishedFile, import_model, published_file
 from espalier.actions.model_info import ModelInfo
 from espalier.actions.models import lookup
 from espalier.actions.recipe import licences_of
@@ -44,6 +45,9 @@ def import_weights(
     if out is not None and Path(out).is_dir() and any(Path(out).iterdir()):
         raise RunExistsError(Problem(out, "is there already and not empty", fix="choose another --out"))
     named = None if classes is None else _read_names(Path(classes))
+    whole = published_file(file)
+    if whole is not None:
+        return import_model(whole, _folder_for(whole, out), name=as_, backbone=backbone, licence=licence)
     lines: list[str] = []
     kept = keep.import_file(file, as_, backbone=backbone, licence=licence, say=lines.append)
     reply = kept_reply(kept, lines)
@@ -52,6 +56,13 @@ def import_weights(
     count = write_model(kept, Path(out), named)
     said = f"a model of {count} classes in {out}: espalier evaluate {out} PHOTOS"
     return Reply((*reply.lines, said), {**reply.data, "model": out, "classes": count})
+
+
+def _folder_for(whole: PublishedFile, out: str | None) -> Path:
+    if out is None:
+        what = f"{whole.path.name} is a whole {whole.card.name}, and the cache holds encoders"
+        raise UsageError(Problem("--out", what, fix="add --out DIR, which makes it a model"))
+    return Path(out)
 
 
 def write_model(kept: WeightFile, folder: Path, named: Sequence[str] | None = None) -> int:

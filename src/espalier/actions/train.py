@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +9,12 @@ import numpy as np
 
 from espalier.actions import pictures, recipe
 from espalier.actions.finetune import loader_of
-from espalier.actions.models import open_model
 from espalier.actions.pictures import Pictures
 from espalier.actions.recipe import Recipe
 from espalier.actions.scoring import Scored, figures_json, galleries, noted, score, words
+from espalier.actions.start_from import start_from
 from espalier.data.samples import Samples
-from espalier.errors import DataError, ModelError, Problem, SpecError
+from espalier.errors import DataError, Problem, SpecError
 from espalier.layers.module_backend import ModuleBackend
 from espalier.networks import registry
 from espalier.runs.run import Run
@@ -80,33 +79,6 @@ class Validation:
     def _scored(self, model: TrainableModel, samples: Samples, bootstrap: int) -> Scored:
         predictor = self.plan.predictor(ModuleBackend(model, next(model.parameters()).device))
         return score(predictor, samples, bootstrap=bootstrap, seed=self.plan.spec.seed)
-
-
-def start_from(model: TrainableModel, path: str, classes: Sequence[str], run: Run) -> None:
-    """Puts the weights of another model of the same network into `model`; heads of other classes stay new.
-
-    Raises ModelError when any other weight is missing or has another shape.
-    """
-    opened = open_model(path, device="cpu", backend="torch")
-    theirs, own = opened.module().state_dict(), model.state_dict()
-    heads = () if opened.classes == tuple(classes) else model.head_prefixes()
-    fresh = [name for name in own if heads and name.startswith(heads)]
-    wrong = [name for name in own if name not in fresh and _shape(theirs, name) != own[name].shape]
-    if wrong:
-        some = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        raise ModelError(
-            Problem(
-                "train.start_from",
-                f"{path} does not fit this network: {some}",
-                "a model of the same network, backbone and input",
-                "train without start_from",
-            )
-        )
-    for name in own.keys() - set(fresh):
-        own[name].copy_(theirs[name])
-    run.note(parent=path)
-    made = f"; made anew for other classes: {', '.join(fresh)}" if fresh else ""
-    run.say(f"starts from {path}{made}")
 
 
 def _resumes(run: Run) -> bool:
@@ -208,7 +180,3 @@ def _finish(
         run.block("mistakes", gallery)
     run.say(f"best after epoch {result.best_epoch}: {words(scored.scores.figures[scored.scores.main])}")
     return {**summary, "task": plan.task.name, **figures_json(scored.scores)}
-
-
-def _shape(state: Mapping[str, Any], name: str) -> Any:
-    return state[name].shape if name in state else None

@@ -67,5 +67,9 @@ class TrainableModel(nn.Module):
         return {"backbone": ["backbone."]}
 
     def head_prefixes(self) -> tuple[str, ...]:
-        """Prefixes of the parameters that depend on the classes, made anew by `start_from` with other classes."""
+        """Prefixes of the tensors with a row a class: `start_from` keeps the rows of classes that both models have."""
+        return ()
+
+    def any_object_prefixes(self) -> tuple[str, ...]:
+        """Prefixes among these whose first row stands for an object of any class, so that it is always kept."""
         return ()

@@ -52,12 +52,17 @@ class Family:
     settings: Callable[[Probe], Mapping[str, Any]]
     arguments: Callable[[Mapping[str, Any]], Mapping[str, Any]]  # of the original code → the network's values
     class_head: str  # one of our names whose rows are the classes
+    preset: str  # whose input is that of the published models
     own_part: str  # one of our names that its tensors have
 
+    lacks: Sequence[str] = ()  # published names that relatives have, which share all others
+
     def code(self, tensors: Mapping[str, Tensor]) -> Code | None:
-        """The code that wrote the tensors, None where they are no model of this network or a relative."""
+        """The code that wrote the tensors, None where they are no model of this network."""
         code = next((c for c in CODES if LEVEL_EMBED[c] in tensors), None)
-        return code if code is not None and Probe(tensors, {}, code, self).find(self.own_part) is not None else None
+        if code is None or any(name in tensors for name in self.lacks):
+            return None
+        return code if Probe(tensors, {}, code, self).find(self.own_part) is not None else None
 
     def names(self, own: str, spec: ObjectQueriesSpec, code: Code) -> Sequence[str]:
         """Published names of one of our tensors, the one that holds it first."""

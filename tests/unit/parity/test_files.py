@@ -96,12 +96,8 @@ def test_an_npz_that_lost_its_document_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("document", "network"),
     [
-        ({"constructor": {"function": "build_dino", "config": "DINO_5scale.py"}}, "dino"),
-        ({"constructor": {"function": "models.build_model", "args": {}}}, "deformable_detr"),
         ({"constructor": {"backbone": "mit_b5", "decode_head": {}}}, "segformer"),
         ({"constructor": {"backbone": "fan_large_16_p4_hybrid", "decode_head": {}}}, "segformer"),
-        ({"kind": "deformable attention op"}, "dino and deformable_detr"),
-        ({"kind": "dino set loss"}, "dino"),
         ({"kind": "dbnet forward"}, "text detection"),
         ({"kind": "icdar2015 detection hmean"}, "text detection"),
         ({"kind": "mal student forward (ViT-small/16 backbone)"}, "mask auto-labelling"),

@@ -9,6 +9,7 @@ import re
 import struct
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ _NUMPY_KINDS = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "
 INERT = (argparse.Namespace, collections.OrderedDict, np.dtype, *(type(np.dtype(kind)) for kind in _NUMPY_KINDS))
 """Types that a foreign pickle may also hold beside tensors, and numpy's scalars. They only carry values."""
 
-_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "teacher", "module")
+_WRAPPERS = ("state_dict_ema", "model_ema", "ema_model", "state_dict", "model", "teacher", "module")
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 
 _DAMAGE = (
@@ -35,21 +36,35 @@ _DAMAGE = (
 """What torch's reader raises of bytes that are no pickle, beside pickle's own error."""
 
 
+@dataclass(frozen=True)
+class Foreign:
+    """Tensors by name, and the arguments of the training script that wrote them, where it kept them."""
+
+    tensors: dict[str, Tensor]
+    arguments: dict[str, Any]
+
+
 def read_tensors(file: Path) -> dict[str, Tensor]:
+    """The tensors alone, see `read_foreign`. Raises ModelError."""
+    return read_foreign(file).tensors
+
+
+def read_foreign(file: Path) -> Foreign:
     """The tensors of a .safetensors or pickled file by name, on the CPU, out of whatever they were wrapped in.
 
     A pickle is opened by `torch.load(weights_only=True)`, which refuses all but tensors and a few inert types.
     Raises ModelError.
     """
     if file.suffix == ".safetensors":
-        return read_safetensors(file)
+        return Foreign(read_safetensors(file), {})
     if file.suffix not in PICKLED:
         known = ", ".join(sorted({".safetensors", *PICKLED}))
         raise ModelError(Problem(str(file), "not a kind of weight file that is known here", f"one of {known}"))
-    tensors = {name: value for name, value in _unwrapped(_unpickled(file)).items() if isinstance(value, Tensor)}
+    content = _unpickled(file)
+    tensors = {name: value for name, value in _unwrapped(content).items() if isinstance(value, Tensor)}
     if not tensors:
         raise ModelError(Problem(str(file), "there are no named tensors in it"))
-    return _without_prefix(tensors)
+    return Foreign(_without_prefix(tensors), _arguments(content))
 
 
 def read_safetensors(file: Path) -> dict[str, Tensor]:
@@ -98,6 +113,11 @@ def _unwrapped(content: Any) -> Mapping[str, Any]:
     if isinstance(content, Mapping):
         return {str(name): value for name, value in content.items()}
     raise ModelError(f"a weight file holds named tensors; this one holds a {type(content).__name__}")
+
+
+def _arguments(content: Any) -> dict[str, Any]:
+    kept = content.get("args") if isinstance(content, Mapping) else None
+    return dict(vars(kept)) if isinstance(kept, argparse.Namespace) else {}
 
 
 def _without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -22,5 +22,6 @@ CARD = Network(
     source='Zhu et al., "Deformable DETR: Deformable Transformers for End-to-End Object Detection", arXiv 2010.04159',
     licence="Apache-2.0",
     dynamic_size=True,
+    official="espalier.networks.deformable_detr.official:FAMILY",
     match_outputs="espalier.networks.object_queries_card:match_outputs",
 )

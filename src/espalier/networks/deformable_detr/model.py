@@ -128,3 +128,7 @@ class DeformableDetr(ObjectQueries):
     def head_prefixes(self) -> tuple[str, ...]:
         """The class heads have a row a class."""
         return ("decoder.class_heads.",)
+
+    def any_object_prefixes(self) -> tuple[str, ...]:
+        """The encoder's head, the last, says in its first row whether there is an object."""
+        return () if self.two_stage is None else (f"decoder.class_heads.{len(self.decoder.class_heads) - 1}.",)

@@ -105,5 +105,7 @@ FAMILY = Family(
     settings=settings,
     arguments=arguments,
     class_head="decoder.class_heads.0.weight",
+    preset="r50_50ep",
     own_part="decoder.class_heads.0.weight",
+    lacks=("transformer.decoder.ref_point_head.layers.0.weight", "decoder.ref_point_head.layers.0.weight"),  # DINO's
 )

@@ -22,5 +22,6 @@ CARD = Network(
     source='Zhang et al., "DINO: DETR with Improved DeNoising Anchor Boxes", 2022, arXiv 2203.03605',
     licence="Apache-2.0",
     dynamic_size=True,
+    official="espalier.networks.dino.official:FAMILY",
     match_outputs="espalier.networks.object_queries_card:match_outputs",
 )

@@ -164,5 +164,6 @@ FAMILY = Family(
     settings=settings,
     arguments=arguments,
     class_head="decoder.class_heads.0.weight",
+    preset="dino_r50_4scale_12ep",
     own_part="decoder.position.layers.0.weight",
 )
