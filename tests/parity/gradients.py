@@ -25,30 +25,24 @@ def check_gradients(
 ) -> Iterator[Finding]:
     """Each parameter's norm within the relative tolerance; those that must get none get none.
 
+    Norms that mathematics makes zero hold the rounding of whoever computed them: of them only smallness is asked.
     Raises CheckError for a loss in words that aren't known, or names that aren't the parameters.
     """
     stored = _stored(grad, entries, arrays)
-    for official, ours in _norms(grad, subject, given, zero=False):
-        yield compare_norm(official, ours, stored.get(official), grad.tolerance_relative)
+    for official, ours in _norms(grad, subject, given):
+        if any(pattern.fullmatch(official) for pattern in subject.noise):
+            yield Finding(f"gradient of {official}", ours / _ZERO, f"{ours:.3g}, zero by mathematics")
+        else:
+            yield compare_norm(official, ours, stored.get(official), grad.tolerance_relative)
 
 
-def check_zero_gradients(grad: Grad, subject: Subject, given: Mapping[str, Tensor]) -> Iterator[Finding]:
-    """Those that mathematics makes zero are, asked of a pass in float64.
-
-    In float32 they hold rounding noise, whose size is that of the attention kernel and not of the network.
-    """
-    for official, ours in _norms(grad, subject, given, zero=True):
-        yield Finding(f"gradient@float64 of {official}", ours / _ZERO, f"{ours:.3g}, zero by mathematics")
-
-
-def _norms(grad: Grad, subject: Subject, given: Mapping[str, Tensor], *, zero: bool) -> Iterator[tuple[str, float]]:
-    """Of the parameters whose gradient is (not) zero by mathematics, by their official names."""
+def _norms(grad: Grad, subject: Subject, given: Mapping[str, Tensor]) -> Iterator[tuple[str, float]]:
+    """Of every parameter, by its official name; 0 where the loss doesn't reach it."""
     if grad.loss not in LOSSES:
         raise CheckError(f"grad.loss '{grad.loss}' is unknown")
     named = {subject.official[own]: parameter for own, parameter in subject.module.named_parameters()}
-    asked = {name: parameter for name, parameter in named.items() if _is_zero(name, subject) == zero}
-    got = torch.autograd.grad(LOSSES[grad.loss](given), list(asked.values()), allow_unused=True)
-    for name, gradient in zip(asked, got, strict=True):
+    got = torch.autograd.grad(LOSSES[grad.loss](given), list(named.values()), allow_unused=True)
+    for name, gradient in zip(named, got, strict=True):
         yield name, 0.0 if gradient is None else float(torch.linalg.vector_norm(gradient, dtype=torch.float64))
 
 
@@ -69,10 +63,6 @@ def compare_norm(name: str, ours: float, stored: float | None, relative: float) 
     if stored is None:
         return holds(what) if ours == 0 else differs(what, f"{ours:.3g}, and it must get none")
     return Finding(what, _relative(ours, stored) / relative, f"{ours:.6g}, not {stored:.6g} (within {relative:g})")
-
-
-def _is_zero(name: str, subject: Subject) -> bool:
-    return any(pattern.fullmatch(name) for pattern in subject.noise)
 
 
 def _relative(ours: float, stored: float) -> float:
