@@ -34,6 +34,7 @@ def test_a_task_has_all_that_the_house_calls(name: str) -> None:
     assert task.name == name
     assert isinstance(task.mixable, tuple)
     assert isinstance(task.ragged, tuple)
+    assert isinstance(task.background, bool)
     assert set(task.mixable).isdisjoint(task.ragged)
     for attribute in PUBLIC:
         assert callable(getattr(task, attribute)), attribute

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FROZEN = "head on the frozen encoder"
 TUNED = "fine-tuned"
+WHOLE = "trained as a whole"
 
 
 @dataclass(frozen=True)

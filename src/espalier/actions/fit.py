@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from espalier.actions import enough, evaluate, few, frozen, labels
+from espalier.actions import enough, evaluate, few, frozen, labels, whole
+from espalier.actions.begin import Begun, begin, task_for
 from espalier.actions.chosen import Trained, choice_blocks, save
 from espalier.actions.export import export_model
-from espalier.actions.gather import Gathered, gather
+from espalier.actions.gather import Gathered, gather, read
 from espalier.actions.models import CheckpointModel, lookup, open_model
-from espalier.actions.recipe import Recipe, choose_network, make, task_for
+from espalier.actions.recipe import Recipe, make
 from espalier.actions.scoring import figures_json, galleries, noted, words
 from espalier.actions.verify import verify
 from espalier.blocks import Table
@@ -51,9 +52,11 @@ class Clock:
 def fit(spec: Spec, run: Run) -> dict[str, Any]:
     """The result. Raises DataError for pictures that can't be learnt from; ParityError when the bundle differs."""
     clock = Clock(spec.fit.minutes)
-    data = gather(spec, run)
+    indexes = read(spec)
+    begun = begin(spec, task_for(spec, indexes["train"], run), run)
+    data = gather(indexes, spec, begun.task, run, folds=begun.card.probe is not None)
     clock.done("check of the data")
-    recipe = _recipe(spec, data, run)
+    recipe = _recipe(begun, data, run)
     clock.done("recipe")
     trained = _train(recipe, data, run, clock)
     clock.done("training and trying")
@@ -66,18 +69,21 @@ def fit(spec: Spec, run: Run) -> dict[str, Any]:
     return _finish(trained, final, data, clock, run)
 
 
-def _recipe(spec: Spec, data: Gathered, run: Run) -> Recipe:
-    task = task_for(spec.fit.task, data.train, run)
-    run.say(f"task: {task.name}" + (", several labels a picture" if data.train.multi_label else ""))
-    spec = choose_network(spec, task, run)
-    spec = updated(spec, {"data": {"train": spec.fit.photos}}, lookup=lookup)
-    recipe = make(spec, task, data.train, n_val=0 if data.val is None else len(data.val), run=run)
+def _recipe(begun: Begun, data: Gathered, run: Run) -> Recipe:
+    several = not begun.task.background and data.train.multi_label
+    run.say(f"task: {begun.task.name}" + (", several labels a picture" if several else ""))
+    spec = updated(begun.spec, {"data": {"train": begun.spec.fit.photos}}, lookup=lookup)
+    n_val = 0 if data.val is None else len(data.val)
+    recipe = make(replace(begun, spec=spec), data.train, n_val=n_val, run=run)
     run.write_spec(to_yaml(recipe.spec))
     return recipe
 
 
 def _train(recipe: Recipe, data: Gathered, run: Run, clock: Clock) -> Trained:
     asked, seconds = recipe.spec.fit, clock.for_training_s()
+    if recipe.card.probe is None:
+        assert data.val is not None
+        return whole.train(recipe, data.train, data.val, data.words, run, seconds=seconds)
     if data.val is not None:
         return enough.train(recipe, data.train, data.val, data.words, asked, run, seconds=seconds)
     return few.train(frozen.embed(recipe, data.train, run), data.train, asked, run, seconds=seconds)

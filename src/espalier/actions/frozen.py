@@ -53,7 +53,7 @@ class Frozen:
         """What the network with this head says of these pictures."""
         outputs = self.probe.outputs(head, self.features_NF[rows])
         recipe = self.recipe
-        return recipe.decoder(outputs, [ANY_SIZE] * len(rows), recipe.classes, recipe.params)
+        return recipe.decoder(outputs, [ANY_SIZE] * len(rows), recipe.classes, recipe.decode.params)
 
     def started(self, rows: Rows) -> TrainableModel:
         """The model, its encoder as at the start, with a head that was trained on these pictures. There is only one."""

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from espalier.actions.pictures import warn_of_unseen
 from espalier.data.check import CheckReport, check
 from espalier.data.findings import raise_errors
 from espalier.data.formats import read_splits
@@ -17,6 +19,7 @@ from espalier.data.stats import stats, summary
 from espalier.errors import DataError, Problem, UsageError
 from espalier.runs.run import Run
 from espalier.spec.sections import DataSpec, Spec
+from espalier.tasks.base import Task
 
 LEAST_PICTURES = 4  # two classes, a picture of each to learn from and one to score on
 TOLD = 5
@@ -32,21 +35,8 @@ class Gathered:
     words: str
 
 
-def gather(spec: Spec, run: Run) -> Gathered:
-    """The pictures of `fit.photos`, checked. Raises DataError with everything that stands in the way."""
-    indexes = _read(spec)
-    report = check(indexes, max_pixels=spec.data.max_pixels)
-    _tell(indexes, report, run)
-    raise_errors(report.unusable, str(spec.fit.photos))
-    train = indexes["train"]
-    found = _divide(train, indexes, report.seen["train"], spec, run)
-    _refuse_too_few(found)
-    run.note(data={**summary(indexes), "fingerprint": train.fingerprint()})
-    return found
-
-
-def _read(spec: Spec) -> dict[str, Index]:
-    """The parts by name, 'train' always among them, all with its classes."""
+def read(spec: Spec) -> dict[str, Index]:
+    """The parts of `fit.photos` by name, 'train' always among them, all with its classes. No picture is read yet."""
     data = spec.data
     if spec.fit.photos is None:
         raise UsageError(Problem("fit.photos", "no pictures were named", fix="espalier fit PHOTOS"))
@@ -67,6 +57,24 @@ def _read(spec: Spec) -> dict[str, Index]:
     return {name: index if name == "train" else index.with_classes(classes) for name, index in indexes.items()}
 
 
+def gather(indexes: Mapping[str, Index], spec: Spec, task: Task, run: Run, *, folds: bool) -> Gathered:
+    """The parts checked, and divided as the task needs it; with `folds` few pictures are left whole, for the k-fold.
+
+    Raises DataError with everything that stands in the way.
+    """
+    report = check(indexes, max_pixels=spec.data.max_pixels)
+    _tell(indexes, report, run)
+    raise_errors(report.unusable, str(spec.fit.photos))
+    found = _divide(indexes, report.seen["train"], spec, run, folds=folds)
+    val = None if found.val is None else _usable(found.val, task, run)
+    found = replace(found, train=_usable(found.train, task, run), val=val)
+    _refuse_too_few(found, task)
+    if found.val is not None:
+        warn_of_unseen(found.train, found.val, run)
+    run.note(data={**summary(indexes), "fingerprint": indexes["train"].fingerprint()})
+    return found
+
+
 def _part(path: str, name: str, data: DataSpec) -> Index:
     splits = read_splits(path, images=data.images, group=data.group, strict=False)
     return next(
@@ -79,7 +87,8 @@ def _tell(indexes: Mapping[str, Index], report: CheckReport, run: Run) -> None:
     parts = ", ".join(f"{name} {len(index)}" for name, index in indexes.items())
     train = indexes["train"]
     shown = ", ".join(train.classes[:TOLD]) + (", …" if len(train.classes) > TOLD else "")
-    run.say(f"data: {parts} pictures of {len(train.classes)} classes ({shown}), read as {train.format}")
+    many = f"{len(train.classes)} class{'' if len(train.classes) == 1 else 'es'}"
+    run.say(f"data: {parts} pictures of {many} ({shown}), read as {train.format}")
     counts = ", ".join(f"{report.count(severity)} {severity}s" for severity in ("error", "warning"))
     run.say(f"check: {counts}" + ("; every picture can be read" if not report.unusable else ""))
     for finding in [f for f in report.findings if f.severity != "info" and f not in report.unusable][:TOLD]:
@@ -89,21 +98,21 @@ def _tell(indexes: Mapping[str, Index], report: CheckReport, run: Run) -> None:
     run.emit("data", **summary(indexes))
 
 
-def _divide(train: Index, indexes: Mapping[str, Index], seen: Scan, spec: Spec, run: Run) -> Gathered:
-    test = indexes.get("test")
+def _divide(indexes: Mapping[str, Index], seen: Scan, spec: Spec, run: Run, *, folds: bool) -> Gathered:
+    train, test = indexes["train"], indexes.get("test")
     if "val" in indexes:
         run.say(f"scores on the validation set that was given: {len(indexes['val'])} pictures")
-        return Gathered(_labelled(train, run), _labelled(indexes["val"], run), test, "the validation set")
-    count = int((np.diff(train.offsets) > 0).sum())
-    if count < spec.fit.few_pictures:
+        return Gathered(train, indexes["val"], test, "the validation set")
+    count = int(labelled(train).sum())
+    if folds and count < spec.fit.few_pictures:
         few = f"{count} labelled pictures, fewer than {spec.fit.few_pictures}"
         run.say(f"{few}: scores by repeated k-fold, then all are used")
-        return Gathered(_labelled(_grouped(train, seen, spec, run), run), None, test, "")
+        return Gathered(_grouped(train, seen, spec, run), None, test, "")
     data = spec.data
     kept, held_out = split(train, data.val_fraction, seed=spec.seed, near_duplicates=data.near_duplicates, seen=seen)
     run.say(f"held out {len(held_out)} of {len(train)} pictures to score on, groups and near-duplicates kept whole")
-    learn, apart = (_labelled(train.subset(rows), run) for rows in (kept, held_out))
-    return Gathered(learn, apart, test, f"{len(held_out)} of {len(train)} pictures that were held out")
+    words = f"{len(held_out)} of {len(train)} pictures that were held out"
+    return Gathered(train.subset(kept), train.subset(held_out), test, words)
 
 
 def _grouped(index: Index, seen: Scan, spec: Spec, run: Run) -> Index:
@@ -120,23 +129,33 @@ def _grouped(index: Index, seen: Scan, spec: Spec, run: Run) -> Index:
     return replace(index, group=names)
 
 
-def _labelled(index: Index, run: Run) -> Index:
-    """Without the pictures that have no label, unless pictures may have several: then none is an answer, too."""
-    bare = np.diff(index.offsets) == 0
+def labelled(index: Index) -> NDArray[np.bool_]:
+    """(N,) which pictures have a label."""
+    return np.asarray(np.diff(index.offsets) > 0)
+
+
+def _usable(index: Index, task: Task, run: Run) -> Index:
+    """Without the pictures that have no label, unless that is an answer, too: nothing there, or none of the classes."""
+    bare = ~labelled(index)
     if index.multi_label or not bare.any():
+        return index
+    if task.background:
+        run.say(f"{int(bare.sum())} of {len(index)} pictures have no label: they are learnt from as background")
         return index
     run.say(f"{int(bare.sum())} pictures without a label are left out")
     return index.subset(~bare)
 
 
-def _refuse_too_few(found: Gathered) -> None:
+def _refuse_too_few(found: Gathered, task: Task) -> None:
     train = found.train
+    least = 1 if task.background or train.multi_label else 2
     present = int((train.picture_counts() > 0).sum())
     fix = "label more pictures"
-    if present < 2 and not train.multi_label:
-        what = f"only {present} class has pictures to learn from"
-        raise DataError(Problem(train.source, what, "at least two classes", "put each class into its own folder"))
+    if present < least:
+        what = f"only {present} class has pictures to learn from" if least == 2 else "no picture has a label"
+        wanted, how = ("at least two classes", "put each class into its own folder") if least == 2 else ("", fix)
+        raise DataError(Problem(train.source, what, wanted, how))
     if len(train) < LEAST_PICTURES:
         raise DataError(Problem(train.source, f"{len(train)} labelled pictures are too few", f"{LEAST_PICTURES}", fix))
-    if found.val is not None and not len(found.val):
+    if found.val is not None and not labelled(found.val).any():
         raise DataError(Problem(found.val.source, "the validation set has no labelled picture", fix=fix))

@@ -78,7 +78,7 @@ def write_model(kept: WeightFile, folder: Path, named: Sequence[str] | None = No
     start = Start.of(kept)
     mapped = converted(read_safetensors(kept.path), kept.record.backbone, where=str(kept.path), name_it="--backbone ")
     classes = _class_names(_classes(mapped.head, kept), named)
-    card = next(card for card in registry.for_task(TASK) if card.fit_preset is not None)
+    card = next(card for card in registry.for_task(TASK) if card.fit_presets)
     network = {"name": card.name, "backbone": {"name": kept.record.backbone, "weights": kept.record.name}}
     asked = load_spec({"network": network, "data": {"classes": classes}}, lookup=lookup)
     spec, _ = resolve(asked, Facts(classes=classes, backbone=start.facts, multi_label=False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from espalier import storage
 from espalier.actions.model_info import ModelInfo
 from espalier.bundle.bundle import Bundle
-from espalier.bundle.manifest import MANIFEST, Licence
+from espalier.bundle.manifest import MANIFEST, Decode, Licence
 from espalier.errors import InputError, MissingExtraError, ModelError, Problem
 from espalier.networks import registry
 from espalier.networks.card import Network
@@ -204,6 +205,14 @@ def read_info(folder: Path) -> ModelInfo:
         version = raw.get("format_version") if isinstance(raw, Mapping) else None
         raise ModelError(Problem(str(path), f"has the format version {version!r}", "this version reads 1"))
     return ModelInfo.from_json(raw, str(path))
+
+
+def keep_decode(folder: Path, decode: Decode, scores: tasks.Scores) -> None:
+    """Writes into a checkpoint how its outputs are decoded from now on, and what it scores so."""
+    path = folder / CHECKPOINT
+    figures = {key: figure.value for key, figure in scores.figures.items() if math.isfinite(figure.value)}
+    raw = storage.read_json(path, limit=_LARGEST_INFO_BYTES)
+    storage.write_json(path, {**raw, "decode": decode.model_dump(mode="json"), "figures": figures})
 
 
 def _find(path: str, backend: BackendName) -> tuple[Kind, str]:

@@ -8,6 +8,7 @@ from espalier.data.formats import read_splits
 from espalier.data.index import Index
 from espalier.data.split import split
 from espalier.errors import DataError, Problem, SpecError
+from espalier.runs.run import Run
 from espalier.spec.sections import DataSpec, Spec
 
 
@@ -50,3 +51,11 @@ def _validation(path: str, data: DataSpec, train: Index) -> Index:
     splits = read_splits(path, images=data.images, group=data.group)
     name = next((part for part in ("val", "test", "train") if part in splits), next(iter(splits)))
     return splits[name].with_classes(train.classes)
+
+
+def warn_of_unseen(train: Index, val: Index, run: Run) -> None:
+    """Says which classes the validation set has and no picture to learn from shows."""
+    shown, asked = train.picture_counts() > 0, val.picture_counts() > 0
+    names = [name for name, learnt, wanted in zip(train.classes, shown, asked, strict=True) if wanted and not learnt]
+    if names:
+        run.warn(f"{', '.join(names)}: in the validation set, and in no picture to learn from: it can't be found there")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from espalier.actions import pictures, recipe
+from espalier.actions.begin import Begun, begin
 from espalier.actions.finetune import loader_of
+from espalier.actions.models import keep_decode
 from espalier.actions.pictures import Pictures
 from espalier.actions.recipe import Recipe
 from espalier.actions.scoring import Scored, figures_json, galleries, noted, score, words
@@ -41,9 +41,10 @@ def train(spec: Spec, run: Run) -> dict[str, Any]:
     `Loop.fit` raises.
     """
     resume = _resumes(run)
+    begun = _begun(spec, run)
     data = pictures.index(spec)
     _tell_data(data, run, resume=resume)
-    plan = _resolved(spec, data, run)
+    plan = recipe.make(begun, data.train, n_val=len(data.val), run=run)
     model = plan.build()
     if plan.spec.train.start_from and not resume:
         start_from(model, plan.spec.train.start_from, plan.classes, run)
@@ -73,8 +74,7 @@ class Validation:
 
     def rehearse(self, model: TrainableModel) -> Scores:
         """The scores of a few pictures: which figures there are, and that all of it works."""
-        rows = np.unique(np.linspace(0, len(self.samples) - 1, REHEARSED).round().astype(int))
-        return self._scored(model, self.samples.subset(rows), 0).scores
+        return self._scored(model, self.samples.spread(REHEARSED), 0).scores
 
     def _scored(self, model: TrainableModel, samples: Samples, bootstrap: int) -> Scored:
         predictor = self.plan.predictor(ModuleBackend(model, next(model.parameters()).device))
@@ -108,13 +108,13 @@ def _tell_data(data: Pictures, run: Run, *, resume: bool) -> None:
     facts = {"train": len(data.train), "val": len(data.val), "validation": data.words, "classes": counts}
     run.note(data={**facts, "fingerprint": data.fingerprint})
     run.emit("data", **facts)
+    pictures.warn_of_unseen(data.train, data.val, run)
     run.say(f"{len(data.train)} pictures to learn from, {len(data.val)} to validate on ({data.words})")
 
 
-def _resolved(spec: Spec, data: Pictures, run: Run) -> Recipe:
+def _begun(spec: Spec, run: Run) -> Begun:
     assert spec.network is not None
-    task = tasks.get(registry.get(spec.network.name).task)
-    return recipe.make(spec, task, data.train, n_val=len(data.val), run=run)
+    return begin(spec, tasks.get(registry.get(spec.network.name).task), run)
 
 
 def _with_monitor(plan: Recipe, scores: Scores, run: Run) -> Recipe:
@@ -174,6 +174,10 @@ def _finish(
         return summary
     load_checkpoint(result.best_path).load_into(model)
     scored = validation.score(model, bootstrap=plan.spec.evaluate.bootstrap)
+    if scored.scores.suggested:
+        plan = plan.suited(scored.scores, f"the {len(validation.samples)} pictures that chose the epoch", run)
+        scored = replace(validation, plan=plan).score(model, bootstrap=plan.spec.evaluate.bootstrap)
+        keep_decode(result.best_path, plan.decode, scored.scores)
     for block in scored.scores.blocks:
         run.block("result", noted(block, CHOSEN_ON) if result.epochs > 1 else block)
     for gallery in galleries(run, validation.samples, scored, count=plan.spec.evaluate.pictures):

@@ -115,6 +115,7 @@ class Decode(Part):
     name: Text
     version: int = Field(ge=1)
     params: dict[str, JsonValue] = Field(default_factory=dict)
+    reasons: dict[str, str] = Field(default_factory=dict)  # of the parameters that were chosen on pictures
 
 
 class Licence(Part):

@@ -12,7 +12,7 @@ _SHOWN_CLASSES = 50
 
 def model_card(manifest: Manifest) -> str:
     """The card in Markdown; the same manifest gives the same text."""
-    parts = (_head, _use, _classes, _figures, _proof, _provenance, _licences)
+    parts = (_head, _use, _classes, _decode, _figures, _proof, _provenance, _licences)
     return "\n".join(line for part in parts for line in part(manifest)) + "\n"
 
 
@@ -41,6 +41,15 @@ def _classes(manifest: Manifest) -> Iterator[str]:
     shown = [_inline(name) for name in manifest.classes[:_SHOWN_CLASSES]]
     more = len(manifest.classes) - len(shown)
     yield ", ".join(shown) + (f" and {more} more (all are in bundle.json)" if more else "")
+
+
+def _decode(manifest: Manifest) -> Iterator[str]:
+    """The parameters that were chosen on pictures, with the reasons."""
+    if not manifest.decode.reasons:
+        return
+    yield from ("", "## What it says, and from when on", "")
+    for name, reason in manifest.decode.reasons.items():
+        yield f"- {_inline(name)} {_number(manifest.decode.params.get(name))}: {_inline(reason)}"
 
 
 def _figures(manifest: Manifest) -> Iterator[str]:

@@ -57,9 +57,18 @@ class Samples:
         )
 
     def spread(self, count: int) -> Samples:
-        """At most `count` pictures, evenly from all over the set: sets are often sorted by class."""
-        return self.subset(np.unique(np.linspace(0, max(len(self) - 1, 0), min(count, len(self))).astype(int)))
+        """At most `count` pictures, labelled ones if there are so many, from all over the set: many are sorted."""
+        labelled = np.diff(self.index.offsets) > 0
+        rows = _evenly(np.flatnonzero(labelled), count)
+        more = _evenly(np.flatnonzero(~labelled), count - len(rows))
+        return self.subset(np.sort(np.concatenate([rows, more])))
 
     def subset(self, rows: Sequence[int] | NDArray[Any]) -> Samples:
         """Those pictures, in that order."""
         return Samples(self.index.subset(rows), self.task, self.channels, self.max_pixels)
+
+
+def _evenly(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """At most `count` of the rows, the first and the last among them."""
+    places = np.linspace(0, max(len(rows) - 1, 0), min(count, len(rows))).astype(int)
+    return np.asarray(rows[np.unique(places)])

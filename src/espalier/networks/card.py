@@ -26,6 +26,19 @@ class DecodeRule:
 
 
 @dataclass(frozen=True)
+class FitPreset:
+    """A preset that `fit` may take: with an accelerator alone, and with that much time."""
+
+    name: str
+    accelerated: bool = False
+    minutes: float = 0.0
+
+    def suits(self, device: str, minutes: float) -> bool:
+        """Does it train to some end on such a device in so much time?"""
+        return minutes >= self.minutes and (device != "cpu" or not self.accelerated)
+
+
+@dataclass(frozen=True)
 class Network:
     """The card. Values of the form 'module:attribute' are imported when they are first needed."""
 
@@ -46,7 +59,14 @@ class Network:
     probe: str | None = None  # "module:class", a Probe: a head on frozen features; None cannot
     prune: str | None = None
     distill: str | None = None
-    fit_preset: str | None = None  # the preset that `fit` takes; None: fit never chooses it
+    fit_presets: tuple[FitPreset, ...] = ()  # those that `fit` may take, the largest first; none: it never chooses it
+    encoder_suffices: bool = False  # do an encoder's published weights know the task already?
+    needs_maps: bool = False  # does it look at an encoder's maps of several strides?
+
+    def fit_preset(self, device: str, minutes: float) -> str | None:
+        """The preset that `fit` takes with so much time on such a device: the first that suits, else the last."""
+        suited = (preset.name for preset in self.fit_presets if preset.suits(device, minutes))
+        return next(suited, self.fit_presets[-1].name if self.fit_presets else None)
 
 
 class Probe(Protocol):

@@ -38,7 +38,7 @@ class ObjectQueries(TrainableModel):
             dilated=spec.backbone.dilation,
         )
         self.backbone.drop_paths(spec.backbone.drop_path)
-        if spec.freeze_batch_norm:
+        if spec.freeze_batch_norm is not False:  # as published while that is still open
             freeze_batch_norm(self.backbone)
         self.taken = [n for n, stride in enumerate(facts.strides) if stride >= spec.finest_stride][-spec.levels :]
         self.backbone.drop_unused(self.taken)

@@ -1,11 +1,18 @@
-"""How `resolve` fills what is otherwise for detectors with object queries."""
+"""How `resolve` fills what is otherwise for detectors with object queries, and what can't work."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from espalier.errors import Problem
 from espalier.spec.facts import Facts
+from espalier.spec.rules import Caution
 from espalier.spec.sections import Spec
 
 SIZE_HW = (640, 640)
+FIXED = ("stretch", "centre_crop", "letterbox")  # every picture comes out at the same size
 
 
 def fit(spec: Spec, facts: Facts) -> tuple[str, str]:
@@ -42,10 +49,56 @@ def epochs(spec: Spec, facts: Facts) -> tuple[int, str]:
     return min(max(round(30_000 / facts.n_train), 12), 300), f"{facts.n_train} pictures"
 
 
+def freeze_batch_norm(spec: Spec, facts: Facts) -> tuple[bool, str]:
+    """As published where the backbone knows something; norms of random weights have nothing to keep."""
+    if facts.pretrained:
+        return True, "batches are small, and the backbone's own statistics are good"
+    return False, "the backbone starts from random weights, which have no statistics yet"
+
+
 RULES = {
+    "freeze_batch_norm": freeze_batch_norm,
     "network.input.fit": fit,
     "network.input.size_hw": size_hw,
     "train.lr": lr,
     "train.batch_size": batch_size,
     "train.epochs": epochs,
 }
+
+
+def too_few_queries(spec: Spec, facts: Facts) -> Iterator[Problem | Caution]:
+    """Says where a picture has more objects than can be found in it."""
+    network: Any = spec.network
+    for name in ("queries", "detections"):
+        count = getattr(network, name)
+        if count < facts.most_labels:
+            reason = f"a picture has {facts.most_labels} objects, of which no more than {count} can be found"
+            yield Caution(f"network.{name}", count, reason)
+
+
+def too_few_tokens(spec: Spec, facts: Facts) -> Iterator[Problem | Caution]:
+    """Refuses queries that are chosen among fewer places than there are queries."""
+    network: Any = spec.network
+    size = network.input.size_hw
+    fixed = not isinstance(size, str) and network.input.fit in FIXED
+    if not network.picks_queries or facts.backbone is None or not fixed:
+        return
+    places = tokens(size, facts.backbone.strides, finest=network.finest_stride, levels=network.levels)
+    if network.queries > places:
+        yield Problem(
+            "network.queries",
+            f"{network.queries} queries can't be chosen among {places} places, all that {size[1]} x {size[0]} px give",
+            f"at most {places} with {network.levels} levels from stride {network.finest_stride} px on",
+            f"take network.queries={places // 2}, or a larger network.input.size_hw",
+        )
+
+
+def tokens(size_hw: tuple[int, int], strides: Sequence[int], *, finest: int, levels: int) -> int:
+    """The cells of all levels; those that the backbone lacks are half as large as the one before, each."""
+    taken = [stride for stride in strides if stride >= finest][-levels:]
+    while taken and len(taken) < levels:
+        taken.append(2 * taken[-1])
+    return sum(math.prod(-(-side // stride) for side in size_hw) for stride in taken)
+
+
+CHECKS = (too_few_queries, too_few_tokens)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from espalier.networks.object_queries_rules import RULES
-from espalier.spec.fields import Model, Tunable, knob
+from espalier.networks.object_queries_rules import CHECKS, RULES
+from espalier.spec.fields import Auto, Model, Tunable, knob
 from espalier.spec.sections import NetworkSpec
 
 
@@ -25,6 +25,7 @@ class ObjectQueriesSpec(NetworkSpec):
     """A backbone, an encoder over several levels of its maps, and a decoder of object queries."""
 
     rules: ClassVar[Mapping[str, Any]] = RULES
+    checks: ClassVar[tuple[Any, ...]] = CHECKS
 
     queries: int = knob(
         300, "Object queries: the most objects that one picture can have", ge=1, le=10_000, tunable=Tunable(50, 900)
@@ -41,7 +42,7 @@ class ObjectQueriesSpec(NetworkSpec):
     encoder_layers: int = knob(6, "Layers of the encoder", ge=1, le=24)
     decoder_layers: int = knob(6, "Layers of the decoder", ge=1, le=24)
     dropout: float = knob(0.1, "Share of the stream that is dropped in training", ge=0, lt=1, tunable=Tunable(0, 0.3))
-    freeze_batch_norm: bool = knob(True, "Keep the backbone's batch norms as published; batches are small")
+    freeze_batch_norm: bool | Auto = knob("auto", "Keep the backbone's batch norms as they were published")
     detections: int = knob(100, "Best answers that are kept of a picture", ge=1, le=10_000)
     loss: SetLossSpec = knob(None, "What is minimised", factory=SetLossSpec)
 

@@ -43,6 +43,8 @@ class InputFacts(Protocol):
     @property
     def crop_fraction(self) -> float: ...
     @property
+    def strides(self) -> tuple[int, ...]: ...
+    @property
     def smallest_px(self) -> int: ...
 
 
@@ -55,6 +57,7 @@ class Facts:
     n_val: int = 0
     classes: tuple[str, ...] = ()  # of the data, in its order
     class_counts: tuple[int, ...] = ()  # labels of each class in the training set
+    most_labels: int = 0  # in one picture
     multi_label: bool | None = None  # has some picture several labels, or none while others have one?
     median_size_hw: tuple[int, int] | None = None
     bands: int = 3  # of the pictures, most common

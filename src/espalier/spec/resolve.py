@@ -14,7 +14,7 @@ from espalier.errors import Problem, SpecError
 from espalier.spec.effects import idle_fields, value_at
 from espalier.spec.facts import Facts, Hardware, InputFacts
 from espalier.spec.load import spec_class, values_of
-from espalier.spec.rules import RULES, Rule, Wish
+from espalier.spec.rules import RULES, Caution, Rule, Wish
 from espalier.spec.sections import Spec
 from espalier.spec.yaml_text import written
 
@@ -60,7 +60,8 @@ def resolve(spec: Spec, facts: Facts) -> tuple[Spec, tuple[Decision, ...]]:
         Decision(field, value, value, f"has no effect: {because}", "warning")
         for field, value, because in idle_fields(spec, resolved)
     ]
-    return _checked(resolved), (*decisions, *warnings)
+    cautions = _cautions(resolved, facts)
+    return _checked(resolved), (*decisions, *warnings, *cautions)
 
 
 def spec_hash(spec: Spec) -> str:
@@ -92,6 +93,19 @@ def _checked(spec: Spec) -> Spec:
     checked = cls.model_validate(values_of(spec))
     assert isinstance(checked, Spec)
     return checked
+
+
+def _cautions(spec: Spec, facts: Facts) -> list[Decision]:
+    """What the network's own checks say of the spec. Raises SpecError for what can't work."""
+    found = [each for check in type(spec.network).checks for each in check(spec, facts)] if spec.network else []
+    problems = [each for each in found if isinstance(each, Problem)]
+    if problems:
+        raise SpecError(*problems)
+    return [
+        Decision(each.field, each.value, each.value, each.reason, "warning")
+        for each in found
+        if isinstance(each, Caution)
+    ]
 
 
 def _refuse_impossible(spec: Spec, facts: Facts) -> None:

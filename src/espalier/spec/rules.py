@@ -7,14 +7,28 @@ what was asked for lacks a fact: the field stays open.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from espalier.errors import Problem
 from espalier.spec.facts import Facts
 from espalier.spec.sections import InputSpec, Spec
 
 Rule = Callable[[Spec, Facts], tuple[Any, str]]
+
+
+@dataclass(frozen=True)
+class Caution:
+    """Something about a field's value that the user had better know."""
+
+    field: str
+    value: Any
+    reason: str
+
+
+Check = Callable[[Spec, Facts], Iterator[Problem | Caution]]
+"""What is wrong with a resolved spec of a network (problems), and what had better be known of it."""
 
 
 @dataclass(frozen=True)

@@ -83,10 +83,12 @@ class NetworkSpec(Model):
     """What every network has; a network's own knobs are fields of its subclass.
 
     `rules` says how `resolve` fills the subclass's own `auto` fields (dotted from `network`), or replaces a common rule
-    (by its full name, e.g. train.epochs): see `spec.rules`.
+    (by its full name, e.g. train.epochs): see `spec.rules`. `checks` say what of a resolved spec can't work with this
+    data, or had better be known: see `spec.rules.Check`.
     """
 
     rules: ClassVar[Mapping[str, Any]] = {}
+    checks: ClassVar[tuple[Any, ...]] = ()
 
     name: str = knob("", "The network's name")
     preset: str | None = knob(None, "A named set of values to start from; what the spec itself says wins")
@@ -416,7 +418,9 @@ class ReportSpec(Model):
 class FitSpec(Model):
     """The short way: check, train, evaluate, export, verify and report by a recipe that fits the data and the time."""
 
-    photos: str | None = knob(None, "Your pictures: a folder with a folder for each class, a CSV, a COCO file")
+    photos: str | None = knob(
+        None, "Your pictures: a folder for each class or a CSV; boxes as YOLO, VOC, KITTI, CVAT, Label Studio, COCO"
+    )
     minutes: float = knob(20, "Time that may be spent on training and trying", unit="min", gt=0, flag="--minutes")
     task: str = knob("auto", "The task by name, or auto from the labels")
     few_pictures: int = knob(300, "Below so many labelled pictures the score comes from repeated k-fold", ge=0)

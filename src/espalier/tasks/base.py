@@ -158,6 +158,7 @@ class Task(Protocol):
     name: str
     mixable: tuple[str, ...]  # target arrays that mixup and cutmix may blend linearly
     ragged: tuple[str, ...]  # target arrays that stay a list in a batch
+    background: bool  # does a picture without a label say that nothing is there, so that it is learnt from and scored?
 
     def fits(self, kinds: frozenset[str]) -> int:
         """How well labels of these kinds ('label', 'box', 'polygon', 'rle', 'mask', …) suit the task; 0 not at all."""

@@ -5,22 +5,25 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.conftest import draw_photos
+from tests.e2e.objects import draw_objects
 
-from espalier.actions.gather import gather
+from espalier.actions.gather import gather, read
 from espalier.actions.models import lookup
 from espalier.errors import DataError, UsageError
 from espalier.runs.run import Run
 from espalier.spec.load import load_spec
+from espalier.tasks import base as tasks
 
 
-def gathered(photos: Path | None, *overrides: str):  # type: ignore[no-untyped-def]
+def gathered(photos: Path | None, *overrides: str, task: str = "classification"):  # type: ignore[no-untyped-def]
     """(what came out, what was said)."""
     positionals = {} if photos is None else {"fit.photos": str(photos)}
     spec = load_spec(None, overrides=overrides, positionals=positionals, lookup=lookup)
     run = Run.nowhere("fit")
-    found = gather(spec, run)
+    found = gather(read(spec), spec, tasks.get(task), run, folds=task == "classification")
     said = [event["text"] for event in run.events() if event["kind"] in ("say", "warning")]
     sections = {event["section"] for event in run.events() if event["kind"] == "block"}
     assert sections == {"data"}
@@ -80,3 +83,17 @@ def test_one_class_is_nothing_to_learn(tmp_path: Path) -> None:
 def test_no_pictures_named() -> None:
     with pytest.raises(UsageError, match="espalier fit PHOTOS"):
         gathered(None)
+
+
+def test_background_and_a_single_class_are_learnt_from(tmp_path: Path) -> None:
+    photos = draw_objects(tmp_path / "photos", count=10, empty=3, classes=("red",))
+    found, said = gathered(photos, task="detection")
+    assert len(found.train) + len(found.val) == 10
+    assert "pictures have no label: they are learnt from as background" in said
+    assert np.diff(found.val.offsets).any()
+
+
+def test_boxes_in_no_picture_are_refused(tmp_path: Path) -> None:
+    photos = draw_objects(tmp_path / "photos", count=6, empty=6)
+    with pytest.raises(DataError, match="no picture has a label"):
+        gathered(photos, task="detection")

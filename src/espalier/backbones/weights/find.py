@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,14 +64,16 @@ def best(
     download: bool = False,
     licences: str = "any",
     max_size_mb: float | None = None,
+    takes: Callable[[str], bool] = lambda encoder: True,
     say: Say = print,
 ) -> tuple[WeightFile | None, Decision]:
     """For `fit`, which may choose the encoder too: the best rung at hand of at most that size, and the decision.
 
-    With `download` the best rung of all is fetched when none is at hand. The encoder is `file.record.backbone`.
+    `takes` says of an encoder whether the network can use it. With `download` the best rung of all is fetched when none
+    is at hand. The encoder is `file.record.backbone`.
     """
     rules, field = Rules(download, licences), "network.backbone.name"
-    rungs = [r for r in _with_imported(records.ladder(task), None) if _is_small(r, max_size_mb)]
+    rungs = [r for r in _with_imported(records.ladder(task), None) if _is_small(r, max_size_mb) and takes(r.backbone)]
     allowed = [rung for rung in rungs if rules.allow(rung)]
     found = _first_at_hand(allowed) or (_first_fetched(allowed, say) if download else None)
     if found is None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+OF_ENCODERS = "classification"  # the ladder of weights that an encoder may start from whatever its task
 NOT_STATED = "not stated"
 
 _COMMERCIAL = frozenset(
@@ -65,10 +66,11 @@ def is_commercial(licence: str) -> bool:
 
 @lru_cache(maxsize=16)
 def ladder(task: str) -> tuple[WeightRecord, ...]:
-    """The rungs of a task, best first; none for a task that has no ladder yet."""
-    file = resources.files(__package__).joinpath(f"ladder_{task}.yaml")
+    """The rungs of a task, best first; a task without its own has that of encoders, which learnt to classify."""
+    room = resources.files(__package__)
+    file = room.joinpath(f"ladder_{task}.yaml")
     if not file.is_file():
-        return ()
+        file = room.joinpath(f"ladder_{OF_ENCODERS}.yaml")
     return tuple(_record(entry) for entry in yaml.safe_load(file.read_text("utf-8")))
 
 

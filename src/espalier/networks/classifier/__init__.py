@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from espalier.networks.card import DecodeRule, Network
+from espalier.networks.card import DecodeRule, FitPreset, Network
 from espalier.networks.classifier.spec import ClassifierSpec
 from espalier.networks.input import standard_prepare
 from espalier.networks.presets import PresetFile
@@ -32,5 +32,6 @@ CARD = Network(
     licence="Apache-2.0",
     dynamic_size=True,
     probe="espalier.networks.classifier.probe:Probe",
-    fit_preset="fit",
+    fit_presets=(FitPreset("fit"),),
+    encoder_suffices=True,
 )

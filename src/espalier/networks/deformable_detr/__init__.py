@@ -23,5 +23,6 @@ CARD = Network(
     licence="Apache-2.0",
     dynamic_size=True,
     official="espalier.networks.deformable_detr.official:FAMILY",
+    needs_maps=True,
     match_outputs="espalier.networks.object_queries_card:match_outputs",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from espalier.networks.card import Network
+from espalier.networks.card import FitPreset, Network
 from espalier.networks.dino.spec import DinoSpec
 from espalier.networks.object_queries_card import decode, prepare
 from espalier.networks.presets import PresetFile
@@ -23,5 +23,11 @@ CARD = Network(
     licence="Apache-2.0",
     dynamic_size=True,
     official="espalier.networks.dino.official:FAMILY",
+    fit_presets=(
+        FitPreset("base", accelerated=True, minutes=60),
+        FitPreset("small", accelerated=True),
+        FitPreset("nano"),
+    ),
+    needs_maps=True,
     match_outputs="espalier.networks.object_queries_card:match_outputs",
 )

@@ -27,6 +27,7 @@ class ClassificationTask:
     name = "classification"
     mixable = ("class_C",)
     ragged: tuple[str, ...] = ()
+    background = False
 
     def fits(self, kinds: frozenset[str]) -> int:
         """10 for labels of whole pictures; 1 for objects: which of their classes are in the picture?"""

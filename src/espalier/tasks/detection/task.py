@@ -28,6 +28,7 @@ class DetectionTask:
     name = "detection"
     mixable: tuple[str, ...] = ()
     ragged = RAGGED
+    background = True
 
     def fits(self, kinds: frozenset[str]) -> int:
         """20 for boxes; 5 for outlines alone, whose boxes will do."""

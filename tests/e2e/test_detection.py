@@ -1,0 +1,243 @@
+"""From boxes to a verified bundle by every verb, on pictures drawn in a moment."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.e2e.objects import draw_objects
+
+import espalier
+from espalier.errors import DataError, InterruptedByUser, SpecError
+from espalier.runs.run import Run
+
+pytestmark = pytest.mark.slow
+
+
+def spec(boxes: Path, *, network: dict[str, Any] | None = None, **train: Any) -> dict[str, Any]:
+    """A tiny detector for a few seconds of training."""
+    return {
+        "name": "boxes",
+        "network": {"name": "dino", "preset": "tiny", **(network or {})},
+        "data": {"train": str(boxes)},
+        "train": {
+            "epochs": 16, "batch_size": 4, "workers": 0, "device": "cpu", "lr": 0.002, "tensorboard": False,
+            "evaluate_every_epochs": 10, "augment": {"scale": [1, 1]}, **train,
+        },
+        "evaluate": {"bootstrap": 20, "pictures": 2},
+    }  # fmt: skip
+
+
+def told(run: Path, *kinds: str) -> str:
+    """What was said, decided or warned of."""
+    return "\n".join(str(event) for event in Run.open(run).events() if event["kind"] in (kinds or ("say", "warning")))
+
+
+@pytest.fixture(scope="module")
+def boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("boxes")
+    draw_objects(folder / "train", count=16, seed=1)
+    draw_objects(folder / "val", count=6, empty=1, seed=2)
+    draw_objects(folder / "test", count=6, empty=1, seed=3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(boxes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "first"
+    espalier.train(spec(boxes), out=run, progress=False)
+    espalier.export(run, out=run.parent / "exported", overrides={"export.dynamic_size": True}, progress=False)
+    return run
+
+
+@pytest.fixture(scope="module")
+def bundle(trained: Path) -> Path:
+    return trained.parent / "exported" / "bundle"
+
+
+def test_training_learns_and_chooses_a_threshold(trained: Path) -> None:
+    result = json.loads((trained / "run.json").read_text())["result"]
+    assert result["figures"]["ap50"]["value"] > 0.2  # red from blue, and where, after seconds
+    checkpoint = json.loads((trained / "checkpoints/best/checkpoint.json").read_text())
+    decode = checkpoint["decode"]
+    assert decode["params"]["threshold"] == pytest.approx(result["suggested"]["threshold"]["value"])
+    assert "mean F1" in decode["reasons"]["threshold"]
+    assert checkpoint["figures"]["f1"] == pytest.approx(result["figures"]["f1"]["value"])
+    text = told(trained)
+    assert "no weights trained for detection are at hand" in text.splitlines()[0]
+
+
+def test_bundle_says_what_the_checkpoint_says(trained: Path, bundle: Path, boxes: Path, tmp_path: Path) -> None:
+    assert espalier.verify(bundle, out=tmp_path / "proof", progress=False)["passed"]
+    manifest = json.loads((bundle / "bundle.json").read_text())
+    assert manifest["artifacts"][0]["parity"]["sizes_hw"] == [[96, 96], [128, 160]]
+    assert "threshold" in manifest["decode"]["reasons"]
+    assert "threshold" in (bundle / "README.md").read_text()
+    overrides = {"evaluate.bootstrap": 20, "evaluate.data": str(boxes)}
+    scores = [
+        espalier.evaluate(model, out=tmp_path / f"scores{n}", overrides=overrides, progress=False)["figures"]
+        for n, model in enumerate((trained, bundle))
+    ]
+    assert scores[0].keys() == scores[1].keys()
+    assert all(scores[0][key]["value"] == pytest.approx(scores[1][key]["value"], abs=1e-3) for key in scores[0])
+    verdict = espalier.compare(trained, bundle, data=boxes, out=tmp_path / "compared", progress=False)
+    assert verdict["comparisons"][0]["verdict"] == "can't tell"
+
+
+def test_predictions_are_boxes_in_files_and_pictures(bundle: Path, boxes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "said"
+    overrides = {"predict.formats": ["json", "csv", "pictures"]}
+    espalier.predict(bundle, boxes / "test", out=out, overrides=overrides, progress=False)
+    found = json.loads((out / "predictions.json").read_text())
+    objects = [item for picture in found for item in picture["objects"]]
+    assert objects
+    assert all(0 <= x0 <= x1 <= 96 and 0 <= y0 <= y1 <= 72 for x0, y0, x1, y1 in (o["box_xyxy"] for o in objects))
+    rows = list(csv.DictReader((out / "predictions.csv").open()))
+    assert len([row for row in rows if row["class"]]) == len(objects)
+    assert {Path(row["image"]).name for row in rows} == {f"{n:03d}.png" for n in range(6)}
+    drawn = sorted((out / "pictures").iterdir())
+    assert len(drawn) == 6
+    assert Image.open(drawn[0]).width % 96 == 0  # enlarged to be legible
+    model = espalier.load(bundle)
+    first = model.predict([str(boxes / "test" / "005.png")])[0]
+    assert first.threshold == pytest.approx(found[5]["threshold"])
+
+
+def test_a_page_shows_it(trained: Path) -> None:
+    espalier.report(trained, progress=False)
+    page = (trained / "report.html").read_text()
+    for title in ("How good it is", "Where the score is lost", "Precision over recall", "Which threshold"):
+        assert title in page
+
+
+def test_a_box_is_explained(trained: Path, boxes: Path, tmp_path: Path) -> None:
+    overrides = {"explain.maps": ["gradcam"], "explain.targets": ["box 0"]}
+    out = tmp_path / "why"
+    result = espalier.explain(trained, images=boxes / "test" / "005.png", out=out, overrides=overrides, progress=False)
+    assert result["maps"] == 1
+
+
+def test_corruptions_are_scored(bundle: Path, boxes: Path, tmp_path: Path) -> None:
+    overrides = {
+        "evaluate.data": str(boxes), "evaluate.bootstrap": 20, "evaluate.corruptions.enabled": True,
+        "evaluate.corruptions.which": ["gaussian_noise"], "evaluate.corruptions.severities": [3],
+        "evaluate.corruptions.workers": 0,
+    }  # fmt: skip
+    found = espalier.evaluate(bundle, out=tmp_path / "noise", overrides=overrides, progress=False)
+    assert 0 <= found["corruptions"]["each"]["gaussian_noise"]["mean"]["value"] <= 1
+
+
+def test_a_stopped_training_ends_as_if_it_had_not_been(
+    boxes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = spec(boxes, epochs=2, ema_decay=0.9)
+    espalier.train(given, out=tmp_path / "whole", progress=False)
+    emit = Run.emit
+
+    def stopped_at_five(run: Run, kind: str, /, **data: Any) -> None:
+        emit(run, kind, **data)
+        if kind == "step" and data["step"] == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Run, "emit", stopped_at_five)
+    with pytest.raises(InterruptedByUser):
+        espalier.train(given, out=tmp_path / "cut", progress=False)
+    monkeypatch.undo()
+    espalier.train(resume=tmp_path / "cut", progress=False)
+    weights = [(tmp_path / name / "checkpoints/last/model.safetensors").read_bytes() for name in ("whole", "cut")]
+    assert weights[0] == weights[1]
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """(the run, its result) of `fit` on boxes of a single class, and pictures of the background."""
+    folder = tmp_path_factory.mktemp("fitted")
+    draw_objects(folder / "photos", count=20, empty=4, classes=("red",), seed=7)
+    overrides = {
+        "network": {"name": "dino", "preset": "tiny"}, "fit.minutes": 2, "evaluate.bootstrap": 20, "train.epochs": 12,
+        "train.augment.scale": [1, 1], "evaluate.pictures": 2, "train.tensorboard": False,
+    }  # fmt: skip
+    return folder / "run", espalier.fit(folder / "photos", out=folder / "run", overrides=overrides, progress=False)
+
+
+def test_fit_makes_a_verified_bundle_of_boxes(fitted: tuple[Path, dict[str, Any]]) -> None:
+    run, result = fitted
+    assert (result["task"], result["way"]) == ("detection", "trained as a whole")
+    assert result["figures"]["map"]["low"] is not None
+    text = told(run)
+    assert "no weights trained for detection are at hand" in text.splitlines()[0]
+    assert "have no label: they are learnt from as background" in text
+    assert "verified" in text
+    decode = json.loads((run / "bundle" / "bundle.json").read_text())["decode"]
+    assert decode["params"]["threshold"] == pytest.approx(result["suggested"]["threshold"]["value"], abs=0.011)
+    assert "held out" in decode["reasons"]["threshold"]
+    page = (run / "report.html").read_text()
+    for title in ("How good it is", "What was tried", "Where the time went", "Surest false alarms"):
+        assert title in page or title == "Surest false alarms"
+    scores = espalier.evaluate(run, out=run.parent / "again", progress=False)  # it knows which pictures it held out
+    assert scores["figures"]["map"]["value"] == pytest.approx(result["figures"]["map"]["value"], abs=1e-3)
+
+
+def test_fit_chooses_a_detector_by_device_and_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from espalier.networks import registry
+
+    card = registry.get("dino")
+    assert card.fit_preset("cpu", 600) == "nano"
+    assert card.fit_preset("cuda", 20) == "small"
+    assert card.fit_preset("cuda", 90) == "base"
+
+
+# ---- what can't be, and what had better be known ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("train", "network", "message"),
+    [
+        ({"augment": {"mixup": 0.2}}, {}, r"train\.augment\.mixup: the labels of detection have places"),
+        ({"augment": {"rotate_deg": 5}}, {}, r"train\.augment\.rotate_deg: .* can't be rotated"),
+        ({}, {"queries": 60}, r"network\.queries: 60 queries can't be chosen among 45 places"),
+    ],
+)
+def test_wishes_that_cannot_be_met(
+    boxes: Path, tmp_path: Path, train: dict[str, Any], network: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SpecError, match=message):
+        espalier.train(spec(boxes, network=network, **train), out=tmp_path / "x", progress=False)
+
+
+def test_more_objects_than_queries_is_told_with_the_numbers(tmp_path: Path) -> None:
+    full = draw_objects(tmp_path / "full", count=8, empty=0, most=9, seed=4)
+    given = spec(full, network={"queries": 4, "detections": 4}, epochs=1)
+    espalier.train(given, out=tmp_path / "run", progress=False)
+    text = told(tmp_path / "run", "decision", "warning")
+    assert "objects, of which no more than 4 can be found" in text
+
+
+def test_a_validation_set_without_a_box_is_refused_before_training(boxes: Path, tmp_path: Path) -> None:
+    draw_objects(tmp_path / "set" / "train", count=6, empty=0)
+    draw_objects(tmp_path / "set" / "val", count=3, empty=3)
+    with pytest.raises(DataError, match=r"no labelled object|no labelled picture"):
+        espalier.train(spec(tmp_path / "set"), out=tmp_path / "x", progress=False)
+    with pytest.raises(DataError, match="the validation set has no labelled picture"):
+        espalier.fit(tmp_path / "set", out=tmp_path / "y", progress=False)
+
+
+def test_pictures_without_any_box_are_refused(tmp_path: Path) -> None:
+    draw_objects(tmp_path / "bare", count=5, empty=5)
+    with pytest.raises(DataError):
+        espalier.fit(tmp_path / "bare", out=tmp_path / "x", progress=False)
+
+
+def test_a_class_that_training_never_shows_is_told(tmp_path: Path) -> None:
+    draw_objects(tmp_path / "set" / "train", count=6, empty=0, classes=("red",))
+    draw_objects(tmp_path / "set" / "val", count=4, empty=0, classes=("red", "green"), seed=9)
+    espalier.train(spec(tmp_path / "set", epochs=1), out=tmp_path / "run", progress=False)
+    assert "green" in told(tmp_path / "run", "warning")
+    assert np.isfinite(json.loads((tmp_path / "run" / "run.json").read_text())["result"]["figures"]["map"]["value"])
