@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,15 +57,26 @@ def published_file(file: str) -> PublishedFile | None:
 
 
 def import_model(
-    file: PublishedFile, folder: Path, *, name: str, backbone: str | None = None, licence: str | None = None
+    file: PublishedFile,
+    folder: Path,
+    *,
+    name: str,
+    backbone: str | None = None,
+    licence: str | None = None,
+    named: Sequence[str] | None = None,
 ) -> Reply:
-    """Writes the checkpoint. Raises ModelError where tensors lack or don't fit."""
+    """Writes the checkpoint, with COCO's classes unless `named`. Raises ModelError where tensors lack or do not fit."""
     from espalier.trainer.checkpoint import TrainerState, save_checkpoint
 
     try:
         read = file.family.read(file.tensors, file.arguments, backbone=backbone)
     except ModelError as error:
         raise ModelError(*(_at(problem, file.path) for problem in error.problems)) from None
+    if named is not None:
+        if len(named) != len(read.classes):
+            what = f"{len(named)} names for {len(read.classes)} classes"
+            raise ModelError(Problem("--classes", what, fix="give one a line, in the order of the rows"))
+        read = replace(read, classes=tuple(named))
     asked = load_spec(_values(file, read), lookup=lookup)
     facts = describe(str(read.network["backbone"]["name"]))
     spec, _ = resolve(asked, Facts(classes=tuple(read.classes), backbone=facts))

@@ -47,7 +47,7 @@ def import_weights(
     named = None if classes is None else _read_names(Path(classes))
     whole = published_file(file)
     if whole is not None:
-        return import_model(whole, _folder_for(whole, out), name=as_, backbone=backbone, licence=licence)
+        return import_model(whole, _folder_for(whole, out), name=as_, backbone=backbone, licence=licence, named=named)
     lines: list[str] = []
     kept = keep.import_file(file, as_, backbone=backbone, licence=licence, say=lines.append)
     reply = kept_reply(kept, lines)

@@ -11,7 +11,7 @@ import torch
 from espalier.actions.import_weights import import_weights
 from espalier.actions.models import open_model
 from espalier.actions.start_from import Rows, start_from
-from espalier.errors import UsageError
+from espalier.errors import ModelError, UsageError
 from espalier.networks.coco_names import class_names
 from espalier.networks.deformable_detr.model import DeformableDetr
 from espalier.networks.dino.model import Dino
@@ -82,6 +82,16 @@ def test_a_published_file_becomes_a_model_and_a_start(published: Path, tmp_path:
         assert torch.equal(ours[head][0], theirs[head][dog])
     assert torch.equal(ours["decoder.class_heads.0.weight"][1], before[1])
     assert torch.equal(ours["content.weight"], theirs["content.weight"])
+
+
+def test_names_for_the_rows_can_be_given(published: Path, tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join(f"sort {n}" for n in range(90)))
+    with pytest.raises(ModelError, match="90 names for 91 classes"):
+        import_weights(file=str(published), as_="x", out=str(tmp_path / "model"), classes=str(names))
+    names.write_text("\n".join(f"sort {n}" for n in range(91)))
+    import_weights(file=str(published), as_="x", out=str(tmp_path / "model"), classes=str(names))
+    assert open_model(tmp_path / "model", device="cpu", backend="torch").classes[90] == "sort 90"
 
 
 def test_a_whole_network_needs_a_folder(published: Path) -> None:
