@@ -56,7 +56,7 @@ def test_a_plug_in_that_offers_something_else_is_told(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("name", ["clasifier", "", "card", "../classifier", "classifier.spec"])
 def test_an_unknown_name_is_told_with_the_others(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metadata, "entry_points", Entries(theirs=object()))
-    with pytest.raises(InputError, match="the networks are: classifier, .*, theirs"):
+    with pytest.raises(InputError, match=r"the networks are: classifier, .*, theirs"):
         registry.get(name)
 
 
