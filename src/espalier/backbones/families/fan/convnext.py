@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
 from itertools import pairwise
 
 import torch
@@ -27,12 +29,19 @@ class ConvNext(nn.Module):
 
     def forward(self, image_BCHW: Tensor) -> list[Tensor]:
         """The map of each stage, not normalised."""
+        return list(self.each(image_BCHW))
+
+    def last(self, image_BCHW: Tensor) -> Tensor:
+        """The last stage's map; the larger ones before it are let go as soon as they are used."""
+        (map_BCHW,) = deque(self.each(image_BCHW), maxlen=1)
+        return map_BCHW
+
+    def each(self, image_BCHW: Tensor) -> Iterator[Tensor]:
+        """The map of each stage, one after another."""
         map_BCHW = self.stem(image_BCHW)
-        maps = []
         for stage in self.stages:
             map_BCHW = stage(map_BCHW, again=self.recomputes)
-            maps.append(map_BCHW)
-        return maps
+            yield map_BCHW
 
 
 class Stem(nn.Module):

@@ -57,10 +57,13 @@ class ConvNextPatches(nn.Module):
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """The tokens in their rows and columns."""
-        return self.levels(image_BCHW)[1]
+        return self._tokens(self.convnext.last(image_BCHW))
 
     def levels(self, image_BCHW: Tensor) -> tuple[list[Tensor], Tensor]:
         """The stages' maps (B, C, H, W), and the tokens."""
         maps: list[Tensor] = self.convnext(image_BCHW)
-        tokens_BCHW: Tensor = self.project(padded(maps[-1], 2))
-        return maps, tokens_BCHW.permute(0, 2, 3, 1)
+        return maps, self._tokens(maps[-1])
+
+    def _tokens(self, map_BCHW: Tensor) -> Tensor:
+        tokens_BCHW: Tensor = self.project(padded(map_BCHW, 2))
+        return tokens_BCHW.permute(0, 2, 3, 1)
