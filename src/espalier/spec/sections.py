@@ -225,6 +225,11 @@ class TrainSpec(Model):
     minutes: float | None = knob(
         None, "Wall-clock budget; training ends in good order when it is spent", unit="min", gt=0, flag="--minutes"
     )
+    by_clock: bool = knob(
+        False,
+        "With minutes: the rate falls with the time spent, so that the schedule ends with the minutes however busy the "
+        "machine is; such a training can't be repeated bit by bit",
+    )
     batch_size: int | Auto = knob(
         "auto",
         "Pictures in an optimiser step on one device, before accumulation",

@@ -141,7 +141,7 @@ class Loop:
         """The rest of the epoch's batches, `accumulate` at a time."""
         if self.at.batch >= self.batches:
             return
-        mix = self.at.epoch < self.epochs - self.train.augment.off_last_epochs
+        mix = self._due_step() < self.total_steps - self.train.augment.off_last_epochs * self.steps_per_epoch
         group: list[Batch] = []
         for loaded in self.loader.epoch(self.at.epoch, start_batch=self.at.batch, mix=mix):
             group.append(Batch(loaded.inputs, loaded.targets, loaded.names))
@@ -201,7 +201,24 @@ class Loop:
 
     def _rate(self) -> float:
         assert not isinstance(self.train.lr, str)
-        return self.train.lr * rate_factor(self.train, self.at.step, self.steps_per_epoch, self.total_steps)
+        steps = {self.at.step, self._due_step()}  # the warm-up counts steps, whatever the clock says
+        return self.train.lr * min(
+            rate_factor(self.train, step, self.steps_per_epoch, self.total_steps) for step in steps
+        )
+
+    def _due_step(self) -> int:
+        """The step that the schedule is at: by the clock it may be ahead of those that were done."""
+        if not self.train.by_clock or self.train.minutes is None:
+            return self.at.step
+        ppm = round(1e6 * self.watch.spent_s / (60 * self.train.minutes))
+        return max(self.at.step, min(self.engine.largest(ppm) * self.total_steps // 1_000_000, self.total_steps))
+
+    def _eta_s(self) -> float | None:
+        """Seconds to the end of the last epoch, or of the minutes."""
+        left = self.watch.eta_s(self._session_steps, self.total_steps - self.at.step)
+        if left is None or self.train.minutes is None:
+            return left
+        return min(left, max(60 * self.train.minutes - self.watch.spent_s, 0.0))
 
     def _report_step(self, loss: Mapping[str, float]) -> None:
         self.divergence.check(loss["total"], self.at.step, self._kept())
@@ -216,7 +233,7 @@ class Loop:
             images_per_s=self.watch.images_per_s,
             data_wait=self.watch.data_wait,
             memory_mb=peak_memory_mb(self.engine.device),
-            eta_s=self.watch.eta_s(self._session_steps, self.total_steps - self.at.step),
+            eta_s=self._eta_s(),
         )
         self.board.write({f"loss/{name}": value for name, value in loss.items()} | {"lr": rate}, self.at.step)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import signal
 import sys
@@ -200,6 +201,16 @@ def test_stops_when_it_no_longer_improves(tmp_path: Path) -> None:
     assert (result.stopped, result.epochs, result.best_epoch) == ("patience", 3, 1)
     again = make_loop(tmp_path, train_spec(epochs=50, patience_epochs=2), record=loop.record)
     assert again.fit(resume=True).epochs == 3  # a finished run stays finished
+
+
+def test_by_the_clock_the_rate_ends_with_the_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = make_loop(tmp_path, train_spec(epochs=1000, minutes=1.0, by_clock=True, lr=1.0, warmup_epochs=0))
+    spent = property(lambda watch: 45.0)
+    monkeypatch.setattr(type(loop.watch), "spent_s", spent)
+    loop.engine.largest = lambda value: value  # type: ignore[method-assign]  # no group of processes yet
+    assert loop.at.step == 0
+    assert loop._due_step() == 0.75 * loop.total_steps
+    assert loop._rate() == pytest.approx(0.01 + 0.99 * 0.5 * (1 + math.cos(0.75 * math.pi)))
 
 
 def test_stops_when_the_minutes_are_spent(tmp_path: Path) -> None:
