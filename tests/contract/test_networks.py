@@ -253,6 +253,22 @@ def test_exported_graph_says_the_same_at_other_batches(name: str, preset: str, t
     assert report.items == 4
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in NETWORKS if registry.get(name).dynamic_size])
+def test_exported_graph_of_free_size_says_the_same_at_another(name: str, tmp_path: Path) -> None:
+    """A number read off a shape can tie a graph to the traced size without a word."""
+    question = asked(name, "tiny")
+    model, inputs = question.build(), question.inputs()
+    to_onnx(model, inputs, tmp_path / "model.onnx", dynamic_size=True)
+    edges = ((0, 0), (0, 0), (0, 32), (0, 64))
+    larger = {key: np.pad(value, edges, mode="wrap") if value.ndim == 4 else value for key, value in inputs.items()}
+    match = None if question.card.match_outputs is None else cards.load(question.card.match_outputs)
+    report = check_parity(
+        ModuleBackend(model), OnnxRuntimeBackend(tmp_path / "model.onnx", device="cpu"), [larger], 1e-3, match
+    )
+    assert report.passed, dict(report.error)
+
+
 @pytest.mark.parametrize(("name", "preset"), TINY)
 def test_what_it_says_can_be_explained(name: str, preset: str) -> None:
     """A target's scores lie between 0 and 1, its word asks for it again, and it has a gradient."""
