@@ -148,6 +148,17 @@ def test_class_attention_is_the_usual_one_for_a_single_query() -> None:
     assert torch.allclose(attention(tokens), expected, atol=1e-12, rtol=0)
 
 
+def test_the_key_bias_of_class_attention_changes_nothing_and_its_gradient_says_so() -> None:
+    attention, tokens = ClassAttention(8, heads=2), torch.randn(2, 5, 8)
+    told = attention(tokens)
+    told.square().sum().backward()
+    assert attention.key.bias.grad is not None
+    assert attention.key.bias.grad.abs().max() == 0
+    with torch.no_grad():
+        attention.key.bias += 3.0
+        assert torch.equal(attention(tokens), told)
+
+
 def test_patches_leave_a_class_block_doubled() -> None:
     torch.manual_seed(0)
     block, tokens = ClassBlock(8, heads=2, last=False).double(), torch.randn(1, 4, 8, dtype=torch.float64)

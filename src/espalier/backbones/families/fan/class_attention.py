@@ -52,8 +52,10 @@ class ClassAttention(nn.Module):
     """(B, 1 + N, C) to (B, 1, C): the first token alone asks, all are asked.
 
     With one query, q·(K x) = (q K)·x and Σ a (V x) = V (Σ a x): the key and value layers meet one vector a head, and
-    are never applied to all tokens. The softmax is a plain one: a fused kernel leaves more rounding on the key's bias,
-    whose gradient is zero by mathematics.
+    are never applied to all tokens.
+
+    A softmax ignores what is added to all that it compares, so the key's bias changes nothing. It enters times 0, which
+    gives it the gradient that mathematics says instead of rounding, which an optimiser would take for a direction.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -69,7 +71,7 @@ class ClassAttention(nn.Module):
         query_Bhd = self.query(tokens_BNC[:, 0]).unflatten(-1, (self.heads, -1))
         query_Bhd = query_Bhd * query_Bhd.shape[-1] ** -0.5
         asks_BhC = torch.einsum("bhd,hdc->bhc", query_Bhd, _by_head(self.key.weight, self.heads))
-        shift_Bh1 = (query_Bhd * self.key.bias.view(self.heads, -1)).sum(dim=-1, keepdim=True)  # a softmax ignores it
+        shift_Bh1 = 0 * (query_Bhd * self.key.bias.view(self.heads, -1)).sum(dim=-1, keepdim=True)
         share_BhN = (asks_BhC @ tokens_BNC.transpose(1, 2) + shift_Bh1).softmax(dim=-1)
         heard_BhC = share_BhN @ tokens_BNC
         told_Bhd = torch.einsum("bhc,hdc->bhd", heard_BhC, _by_head(self.value.weight, self.heads))
