@@ -22,7 +22,8 @@ from parity.classifier import ClassifierFamily
 from parity.compare import compare_output
 from parity.detector_check import DetectorChecker
 from parity.detector_write import DINO_ARGUMENTS, SMALL, write_detector
-from parity.documents import Entry, Input, Output
+from parity.documents import NETWORK_RULE, Entry, Input, NetworkDocument, Output, Tolerance
+from parity.errors import CheckError
 from parity.families.deformable_detr import CHECKER as DEFORMABLE
 from parity.families.dino import CHECKER as DINO
 from parity.families.fan import CHECKER as FAN
@@ -150,6 +151,48 @@ def test_a_setting_that_the_product_lacks_is_a_reason(
 ) -> None:
     with pytest.raises(ModelError, match=reason):
         checker.of.family.arguments({**DINO_ARGUMENTS, **settings})
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "ours"),
+    [
+        ("gc_vit_large", {"resolution": 224}, "gc_vit_large"),
+        ("gc_vit_large", {"resolution": 384, "window_size": [12, 12, 24, 12]}, "gc_vit_large_384"),
+        ("gc_vit_large_224_21k", {}, "gc_vit_large"),
+        ("gc_vit_large_384_21k", {"resolution": 384}, "gc_vit_large_384"),
+        ("gc_vit_large_512_21k", {"drop_path_rate": 0.5}, "gc_vit_large_512"),
+    ],
+)
+def test_a_published_constructor_means_the_encoder_of_its_windows(
+    function: str, args: dict[str, Any], ours: str
+) -> None:
+    assert GC_VIT.encoder(document_of(function, args)) == ours
+
+
+def test_a_resolution_without_a_size_is_told() -> None:
+    with pytest.raises(CheckError, match="gc_vit has no size 'gc_vit_base_384'"):
+        GC_VIT.encoder(document_of("gc_vit_base", {"resolution": 384}))
+
+
+@pytest.mark.parametrize(("args", "classes"), [({}, 7), ({"num_classes": 5}, 5)])
+def test_the_head_is_as_large_as_the_file_s_where_no_argument_says(args: dict[str, Any], classes: int) -> None:
+    subject = FAN.subject(document_of("fan_tiny_12_p16_224", args, head=(7,)))
+    assert len(subject.module.state_dict()["head.1.bias"]) == classes
+
+
+def document_of(function: str, args: dict[str, Any], head: tuple[int, ...] = (1000,)) -> NetworkDocument:
+    return NetworkDocument(
+        format="espalier-parity-1",
+        constructor={"function": function, "args": args},
+        input=Input(shape=(1, 3, 32, 32), seed=0, rule="espalier-input-1"),
+        mode="eval, float32, CPU",
+        parameters=0,
+        fill_rule="espalier-fill-1",
+        fill_check={},
+        tolerance=Tolerance(rule=NETWORK_RULE, relative=2e-5),
+        outputs={"logits": Output(shape=(), stored="all")},
+        state_dict=[Entry(name="head.bias", shape=head, dtype="float32", kind="param")],
+    )
 
 
 @pytest.fixture(scope="module")

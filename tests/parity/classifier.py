@@ -30,7 +30,8 @@ _WITHOUT_EFFECT = {
     "resolution",
     "window_size",
 }
-_CLASSES = 1000
+_CLASSES = 1000  # where neither the constructor nor the file's own head says another number
+_HEAD = "head.bias"
 
 
 @dataclass(frozen=True)
@@ -68,14 +69,20 @@ class ClassifierFamily:
     def encoder(self, document: NetworkDocument) -> str:
         """Our encoder of the constructor's size. Raises CheckError when there is none."""
         function, arguments = document.constructor.get("function", ""), document.constructor.get("args", {})
-        resolution = arguments.get("resolution", 224)
-        sized = function if resolution == 224 else f"{function}_{resolution}"
-        name = self.family.canonical(sized)
-        if name is None:
-            raise CheckError(f"{self.family.name} has no size '{sized}': it has {', '.join(self.family.names())}")
+        name = self._sized(function, arguments.get("resolution"))
         unknown = arguments.keys() - _WITHOUT_EFFECT - {"num_classes", "in_chans"}
         if unknown:
             raise CheckError(f"constructor.args.{min(unknown)} is none that {self.family.name}'s check knows")
+        return name
+
+    def _sized(self, function: str, resolution: int | None) -> str:
+        """A function that is built for another resolution than its own is the size that has the number in its name."""
+        name = self.family.canonical(function)
+        if name is not None and resolution not in (None, self.family.facts(name).size_hw[0]):
+            function = f"{function}_{resolution}"
+            name = self.family.canonical(function)
+        if name is None:
+            raise CheckError(f"{self.family.name} has no size '{function}': it has {', '.join(self.family.names())}")
         return name
 
 
@@ -88,7 +95,7 @@ class PublishedClassifier:
         arguments = document.constructor.get("args", {})
         self.module = _classifier(
             self.encoder,
-            classes=arguments.get("num_classes", _CLASSES),
+            classes=arguments.get("num_classes", _classes(document)),
             bands=arguments.get("in_chans", 3),
             size_hw=document.input.shape[2:],
         )
@@ -121,6 +128,11 @@ class PublishedClassifier:
         if own.startswith(head):
             return f"head.{own.removeprefix(head)}"
         return self.of.official_name(own.removeprefix("backbone."))
+
+
+def _classes(document: NetworkDocument) -> int:
+    """Of the published head: constructors for larger sets of pictures have more without an argument that says so."""
+    return next((entry.shape[0] for entry in document.state_dict if entry.name == _HEAD and entry.shape), _CLASSES)
 
 
 def _classifier(encoder: str, *, classes: int, bands: int, size_hw: tuple[int, int]) -> Classifier:

@@ -37,7 +37,7 @@ CHECKER = ClassifierFamily(
         FeatureRule(r"patch_embed", "stem", _same),
         FeatureRule(r"levels\.(\d+)\.blocks\.(\d+)", r"levels.\1.blocks.\2", _same),
         FeatureRule(r"levels\.(\d+)\.q_global_gen", r"levels.\1.query", _with_window_axis),
-        FeatureRule(r"levels\.([012])", r"downs.\1", _smaller),  # a published level ends with its down-sampler
+        FeatureRule(r"levels\.([012])(\.downsample)?", r"downs.\1", _smaller),  # with which a published level ends
         FeatureRule(r"levels\.3", "levels.3", _same),
         FeatureRule(r"norm", "norm", _same),
     ),
