@@ -84,14 +84,23 @@ def _unpickled(file: Path) -> Any:
     except pickle.UnpicklingError as error:
         raise ModelError(_refusal(file, str(error))) from error
     except _DAMAGE as error:
-        raise ModelError(Problem(str(file), f"can't be read as a weight file: {str(error)[:200]}")) from error
+        raise ModelError(_damaged(file, str(error))) from error
+
+
+def _damaged(file: Path, reason: str) -> Problem:
+    """What torch's reader says of bytes that end early or make no sense: its first sentence."""
+    first = reason.strip().partition("\n")[0].partition(". ")[0][:160]
+    what = "can't be read as a weight file: it is truncated or damaged, or not one" + (f" ({first})" if first else "")
+    return Problem(str(file), what, fix="fetch it again")
 
 
 def _refusal(file: Path, reason: str) -> Problem:
     """What torch would not open, in one line: the type it met, where it says so."""
     found = re.search(r"GLOBAL (\S+)", reason)
     if found is None:
-        return Problem(str(file), "can't be read as a weight file: it is damaged, or not one")
+        return Problem(
+            str(file), "can't be read as a weight file: it is truncated or damaged, or not one", fix="fetch it again"
+        )
     fix = "it could run code when it is opened: convert it to safetensors where you trust it"
     return Problem(str(file), f"refused: it holds a {found[1]}", "tensors and plain values only", fix)
 
