@@ -77,7 +77,8 @@ def best(
     allowed = [rung for rung in rungs if rules.allow(rung)]
     found = _first_at_hand(allowed) or (_first_fetched(allowed, say) if download else None)
     if found is None:
-        return None, Decision(field, "auto", "none", _nothing(allowed, [r for r in rungs if not rules.allow(r)]))
+        reason = _nothing(allowed, [rung for rung in rungs if not rules.allow(rung)])
+        return None, Decision(field, "auto", "none", f"{reason}{_left_aside()}")
     return found, Decision(field, "auto", found.record.backbone, f"{_why(found, allowed, task)}{_left_aside()}")
 
 
