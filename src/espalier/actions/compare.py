@@ -48,7 +48,7 @@ def compare(spec: Spec, run: Run) -> dict[str, Any]:
     asked = spec.compare
     if len(asked.models) < 2:
         raise UsageError(Problem("compare.models", "two models are needed", fix="espalier compare MODEL_A MODEL_B"))
-    models = [open_model(path, device=asked.device) for path in asked.models]
+    models = [open_model(path, device=asked.device, licences=spec.licences) for path in asked.models]
     _same_question(models)
     pictures = labelled.for_scoring(asked.data, models[0], split_name="compare.data")
     run.say(f"comparing on {pictures.words}: {len(pictures.index)} pictures")

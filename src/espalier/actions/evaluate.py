@@ -34,13 +34,13 @@ class Evaluated:
 def evaluate(spec: Spec, run: Run) -> dict[str, Any]:
     """The figures of the model; of a run that has both, of its checkpoint and of its bundle.
 
-    Raises ModelError, and DataError for pictures that can't be scored.
+    Raises ModelError, LicenceError, and DataError for pictures that can't be scored.
     """
     asked = spec.evaluate
     if asked.model is None:
         raise UsageError(Problem("evaluate.model", "no model was named", fix="espalier evaluate MODEL [PICTURES]"))
     wanted = corruptions.wanted(asked.corruptions, run)
-    models = opened(asked.model, device=asked.device, backend=_backend(asked))
+    models = opened(asked.model, device=asked.device, backend=_backend(asked), licences=spec.licences)
     pictures = labelled.for_scoring(asked.data, models[0])
     run.say(f"scoring on {pictures.words}: {len(pictures.index)} pictures")
     labelled.warn_of_seen(models[0], "the model", pictures, run)
@@ -57,13 +57,13 @@ def evaluate(spec: Spec, run: Run) -> dict[str, Any]:
     return result
 
 
-def opened(path: str, *, device: str, backend: BackendName) -> list[OpenModel]:
+def opened(path: str, *, device: str, backend: BackendName, licences: str) -> list[OpenModel]:
     """The model at `path`; with `auto`, a run's checkpoint and then its bundle where it has both."""
-    first = open_model(path, device=device, backend=backend)
+    first = open_model(path, device=device, backend=backend, licences=licences)
     if backend != "auto" or first.kind == "bundle" or not (Path(path) / "run.json").is_file():
         return [first]
     try:
-        return [first, open_model(path, device=device, backend="onnxruntime")]
+        return [first, open_model(path, device=device, backend="onnxruntime", licences=licences)]
     except ModelError as error:
         if (Path(path) / "bundle" / "bundle.json").is_file():
             raise  # there is one, and it is damaged

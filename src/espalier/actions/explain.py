@@ -48,7 +48,7 @@ def explain(spec: Spec, run: Run) -> dict[str, Any]:
     model, ImageError after all other pictures were explained.
     """
     asked = spec.explain
-    models = _opened(asked)
+    models = _opened(asked, spec.licences)
     for line in _idle(asked):
         run.warn(line)
     if asked.layers:
@@ -90,10 +90,12 @@ def _all(
     return panels, unread
 
 
-def _opened(asked: ExplainSpec) -> list[OpenModel]:
+def _opened(asked: ExplainSpec, licences: str) -> list[OpenModel]:
     if not asked.models:
         raise UsageError(Problem("explain.models", "no model was named", fix="espalier explain MODEL IMAGES"))
-    models = [open_model(path, device=asked.device, backend=_backend(asked)) for path in asked.models]
+    models = [
+        open_model(path, device=asked.device, backend=_backend(asked), licences=licences) for path in asked.models
+    ]
     for other in models[1:]:
         if other.task.name != models[0].task.name:
             what = f"does {other.task.name}, and {models[0].path} does {models[0].task.name}"

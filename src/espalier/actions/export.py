@@ -24,7 +24,7 @@ def export(spec: Spec, run: Run) -> dict[str, Any]:
     asked = spec.export
     if asked.model is None:
         raise UsageError(Problem("export.model", "no model was named", fix="espalier export MODEL"))
-    model = open_model(asked.model, device="cpu", backend="torch")
+    model = open_model(asked.model, device="cpu", backend="torch", licences=spec.licences)
     if not isinstance(model, CheckpointModel):
         raise ModelError(Problem(str(model.path), "is not a checkpoint, so there is nothing to export"))
     run.note(parent=model.info.run or None)

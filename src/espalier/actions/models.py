@@ -14,7 +14,7 @@ from espalier import storage
 from espalier.actions.model_info import ModelInfo
 from espalier.bundle.bundle import Bundle
 from espalier.bundle.manifest import MANIFEST, Decode, Licence
-from espalier.errors import InputError, MissingExtraError, ModelError, Problem
+from espalier.errors import InputError, LicenceError, MissingExtraError, ModelError, Problem
 from espalier.networks import registry
 from espalier.networks.card import Network
 from espalier.networks.card import build as build_network
@@ -162,12 +162,31 @@ class CheckpointModel(OpenModel):
         return model.eval()
 
 
-def open_model(path: str | Path, *, device: str = "auto", backend: BackendName = "auto") -> OpenModel:
+def open_model(
+    path: str | Path, *, device: str = "auto", backend: BackendName = "auto", licences: str = "any"
+) -> OpenModel:
     """The model at `path`. A run gives its best checkpoint (else its last, else its bundle).
 
     `backend` "onnxruntime" asks for the bundle, "torch" for the checkpoint; "auto" takes a run's bundle where PyTorch
-    is not installed. Raises ModelError for what is no model, damaged, or has nothing for that backend.
+    is not installed. Raises ModelError for what is no model, damaged, or has nothing for that backend, and LicenceError
+    where `licences` is 'commercial' and a part of the model isn't known to allow that.
     """
+    model = _opened(path, device, backend)
+    if licences == "commercial":
+        _refuse(model)
+    return model
+
+
+def _refuse(model: OpenModel) -> None:
+    bound = [part for part in model.licences if not part.commercial]
+    if bound:
+        named = ", ".join(f"{part.name} (licence {part.licence})" for part in bound)
+        what = f"comes from weights that may not be used commercially as far as is known: {named}"
+        fix = "choose another model, or set licences: any if your use allows it"
+        raise LicenceError(Problem(str(model.path), what, fix=fix))
+
+
+def _opened(path: str | Path, device: str, backend: BackendName) -> OpenModel:
     kind, found = _find(str(path), backend)
     if kind == "bundle":
         if backend == "torch":

@@ -52,7 +52,7 @@ def predict(spec: Spec, run: Run) -> dict[str, Any]:
     asked = spec.predict
     if asked.model is None:
         raise UsageError(Problem("predict.model", "no model was named", fix="espalier predict MODEL IMAGES"))
-    model = open_model(asked.model, device=asked.device, backend=_backend(asked))
+    model = open_model(asked.model, device=asked.device, backend=_backend(asked), licences=spec.licences)
     sources = expand(asked.images, recursive=asked.recursive, allow_urls=asked.allow_urls)
     run.say(f"{model.name} ({model.kind}, {model.backend.name} on {model.backend.device}): {len(sources)} pictures")
     reader, start = _Reader(model.channels, spec.data.max_pixels), time.perf_counter()

@@ -47,6 +47,7 @@ class Recipe:
     prepare: Prepare
     decoder: Decoder
     decode: Decode
+    inherited: tuple[Licence, ...] = ()  # of the model that it starts from
 
     def build(self) -> TrainableModel:
         """A model with the start weights; what has none is drawn by the spec's seed."""
@@ -69,8 +70,8 @@ class Recipe:
 
     @property
     def licences(self) -> tuple[Licence, ...]:
-        """Of the start weights."""
-        return licences_of(self.start)
+        """Of the start weights, and of the model that it starts from."""
+        return tuple(dict.fromkeys((*licences_of(self.start), *self.inherited)))
 
     def info(self, index: Index, run: Run, *, trained_on_all: bool = False) -> ModelInfo:
         """What a checkpoint says of the model beside its weights."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from espalier.actions.models import open_model
+from espalier.bundle.manifest import Licence
 from espalier.errors import ModelError, Problem
 from espalier.runs.run import Run
 
@@ -18,13 +19,15 @@ if TYPE_CHECKING:
 _SHOWN = 5  # names in a line
 
 
-def start_from(model: TrainableModel, path: str, classes: Sequence[str], run: Run) -> None:
-    """Puts the weights of another model of the same network into `model`.
+def start_from(
+    model: TrainableModel, path: str, classes: Sequence[str], run: Run, *, licences: str = "any"
+) -> tuple[Licence, ...]:
+    """The licences of another model of the same network, whose weights are put into `model`.
 
     Of a class head the rows of classes that both have are kept, the others stay new; all of it is said.
-    Raises ModelError when any other weight is missing or has another shape.
+    Raises ModelError when any other weight is missing or has another shape, and LicenceError where `licences` refuses.
     """
-    opened = open_model(path, device="cpu", backend="torch")
+    opened = open_model(path, device="cpu", backend="torch", licences=licences)
     theirs, own = opened.module().state_dict(), model.state_dict()
     same = opened.classes == tuple(classes)
     heads = [] if same else [name for name in own if name.startswith(model.head_prefixes() or ("\0",))]
@@ -36,12 +39,13 @@ def start_from(model: TrainableModel, path: str, classes: Sequence[str], run: Ru
     run.note(parent=path)
     if same:
         run.say(f"starts from {path}")
-        return
+        return tuple(opened.licences)
     rows = Rows.of(opened.classes, classes)
     fresh = [name for name in heads if not rows.carry(theirs.get(name), own[name], any_object=_any(model, name))]
     run.say(f"starts from {path}: {rows.words()}; heads with a row a class: {_named(heads)}")
     if fresh:
         run.say(f"made anew, since the other model's are of another width: {_named(fresh)}")
+    return tuple(opened.licences)
 
 
 @dataclass(frozen=True)
