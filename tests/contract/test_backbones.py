@@ -169,6 +169,17 @@ def test_weights_adapt_to_other_bands(name: str, channels_in: int) -> None:
 
 
 @asked
+def test_weights_of_other_bands_are_taken_as_they_are_or_refused(name: str) -> None:
+    five = built(name, "embedding", channels_in=5).state_dict()
+    encoder = backbones.create(name, channels_in=5, out="embedding")
+    encoder.adopt(five)
+    assert all(torch.equal(tensor, five[own]) for own, tensor in encoder.state_dict().items())
+    for channels_in in (1, 4):
+        with pytest.raises(ModelError, match=r"the weights don't fit.*\n.*, 5, \d, \d\), not"):
+            backbones.create(name, channels_in=channels_in, out="embedding").adopt(five)
+
+
+@asked
 def test_the_layout_in_memory_changes_nothing(name: str) -> None:
     encoder, image = built(name, "pyramid").eval(), picture(2, 3, 64, 96)
     with torch.no_grad():

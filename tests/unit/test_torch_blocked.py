@@ -24,6 +24,7 @@ NEEDS_TORCH = (
     "espalier.explainer.rollout",
     "espalier.trainer.*",
     "espalier.data.loader",
+    "espalier.backbones.adoption",
     "espalier.backbones.backbone",
     "espalier.backbones.official",
     "espalier.backbones.conversion",

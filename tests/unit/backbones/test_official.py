@@ -96,6 +96,32 @@ def test_the_list_shows_them_by_family_with_their_licences() -> None:
     assert [record["name"] for record in listed.data["official"]["fan"]].count(RECORD) == 1
 
 
+PUBLISHED_PARAMETERS = {  # with the classifier of 1000 classes
+    "fan_tiny_12_p16_224": 7_319_920,
+    "fan_small_12_p16_224": 28_345_336,
+    "fan_base_18_p16_224": 54_350_320,
+    "fan_large_24_p16_224": 80_574_100,
+    "fan_tiny_8_p4_hybrid": 7_467_240,
+    "fan_small_12_p4_hybrid": 26_117_944,
+    "fan_base_16_p4_hybrid": 50_475_048,
+    "fan_large_16_p4_hybrid": 76_855_140,
+    "gc_vit_xxtiny": 11_995_428,
+    "gc_vit_xtiny": 19_981_294,
+    "gc_vit_tiny": 28_221_974,
+    "gc_vit_tiny2": 34_535_654,
+    "gc_vit_small": 51_092_173,
+    "gc_vit_small2": 68_615_197,
+    "gc_vit_base": 90_320_836,
+    "gc_vit_large": 202_075_570,
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED_PARAMETERS)
+def test_every_size_has_the_published_number_of_parameters(name: str) -> None:
+    facts = describe(name)
+    assert facts.params + 1000 * (facts.embedding + 1) == PUBLISHED_PARAMETERS[name]
+
+
 def test_imagenets_names_are_a_thousand_different_ones() -> None:
     names = class_names()
     assert len(names) == len(set(names)) == 1000

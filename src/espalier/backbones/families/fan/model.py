@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 import torch
 from timm.layers.drop import DropPath
-from timm.models import adapt_input_conv
 from torch import Tensor, nn
 from torch.nn import functional
 
+from espalier.backbones.adoption import fitted
 from espalier.backbones.backbone import Backbone
 from espalier.backbones.facts import BackboneFacts
 from espalier.backbones.families.fan.blocks import FanBlock
@@ -22,7 +22,6 @@ from espalier.backbones.families.fan.initial import initialise
 from espalier.backbones.families.fan.patches import ConvNextPatches, ConvPatches
 from espalier.backbones.families.fan.position import SinePosition
 from espalier.backbones.families.fan.sizes import CONVNEXT_WIDTHS, SIZES, FanSize
-from espalier.errors import ModelError, Problem
 from espalier.layers.recompute import through
 
 COUNTERS = "num_batches_tracked"
@@ -101,17 +100,10 @@ class Fan(Backbone):
 
     def adopt(self, tensors: Mapping[str, Tensor]) -> None:
         """Fills the encoder. The input layer adapts to its bands; parts that this `out` hasn't are left out."""
-        own = {name: t for name, t in self.state_dict().items() if not name.endswith(COUNTERS)}
         first = f"patches.{'convnext.stem' if self.size.hybrid else 'convs.0'}.conv.weight"
-        adopted = dict(tensors)
-        if first in adopted and adopted[first].shape != own[first].shape and adopted[first].ndim == 4:
-            adopted[first] = adapt_input_conv(own[first].shape[1], adopted[first])
-        needed = {name: value for name, value in own.items() if name in adopted or not name.startswith(UNPUBLISHED)}
-        wrong = [_misfit(name, adopted.get(name), value) for name, value in needed.items()]
-        problems = [problem for problem in wrong if problem]
-        if problems:
-            raise ModelError(_do_not_fit(self.facts.name, problems))
-        self.load_state_dict({name: adopted[name] for name in needed}, strict=False)
+        own = {name: t for name, t in self.state_dict().items() if not name.endswith(COUNTERS)}
+        needed = {name: t for name, t in own.items() if name in tensors or not name.startswith(UNPUBLISHED)}
+        self.load_state_dict(fitted(self.facts.name, needed, tensors, first=first, more=True), strict=False)
 
     def _through_blocks(self, patches_BHWC: Tensor, seen: list[Tensor] | None = None) -> Tensor:
         """The tokens (B, H, W, C) after the last block; those that a dense model sees are put into `seen`."""
@@ -149,16 +141,3 @@ def _channels_last(image_BCHW: Tensor) -> Tensor:
 
 def _as_BCHW(map_BHWC: Tensor) -> Tensor:
     return map_BHWC.permute(0, 3, 1, 2)
-
-
-def _misfit(name: str, given: Tensor | None, own: Tensor) -> str:
-    """What is wrong with a tensor, '' when it fits."""
-    if given is None:
-        return f"{name} is missing"
-    return "" if given.shape == own.shape else f"{name} is {tuple(given.shape)}, not {tuple(own.shape)}"
-
-
-def _do_not_fit(name: str, problems: list[str]) -> Problem:
-    more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-    fix = "name the encoder that the weights are for (network.backbone.name)"
-    return Problem("", f"the weights don't fit {name}", "; ".join(problems[:3]) + more, fix)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
+from espalier.backbones.adoption import fitted
 from espalier.backbones.backbone import Backbone
 from espalier.backbones.facts import BackboneFacts
 from espalier.backbones.families.gc_vit.convolutions import EPS, DownSampler, Stem, planes
 from espalier.backbones.families.gc_vit.level import Block, Level
 from espalier.backbones.families.gc_vit.sizes import SIZES, Size
-from espalier.errors import ModelError, Problem
 
 INPUT_CONV = "stem.embed.weight"
 
@@ -54,15 +53,7 @@ class GcVit(Backbone):
 
     def adopt(self, tensors: Mapping[str, Tensor]) -> None:
         """Fills the encoder; the first convolution adapts to the bands. Raises ModelError for what doesn't fit."""
-        own = self.state_dict()
-        adopted = dict(tensors)
-        if INPUT_CONV in adopted and adopted[INPUT_CONV].ndim == own[INPUT_CONV].ndim:
-            adopted[INPUT_CONV] = adapt_input_conv(own[INPUT_CONV].shape[1], adopted[INPUT_CONV])
-        problems = [_misfit(name, adopted.get(name), own.get(name)) for name in (own | adopted)]
-        wrong = [problem for problem in problems if problem]
-        if wrong:
-            raise ModelError(_do_not_fit(self.facts.name, wrong))
-        self.load_state_dict(adopted)
+        self.load_state_dict(fitted(self.facts.name, self.state_dict(), tensors, first=INPUT_CONV))
 
     def _maps(self, image_BCHW: Tensor) -> list[Tensor]:
         """Every level's map (B, H, W, C), normed."""
@@ -85,18 +76,3 @@ def _start(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-
-
-def _misfit(name: str, given: Tensor | None, own: Tensor | None) -> str:
-    """What is wrong with a tensor, '' when it fits."""
-    if given is None:
-        return f"{name} is missing"
-    if own is None:
-        return f"{name} is none of this encoder's"
-    return "" if given.shape == own.shape else f"{name} is {tuple(given.shape)}, not {tuple(own.shape)}"
-
-
-def _do_not_fit(name: str, wrong: list[str]) -> Problem:
-    more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-    fix = "name the encoder that the weights are for (network.backbone.name)"
-    return Problem("", f"the weights don't fit {name}", "; ".join(wrong[:3]) + more, fix)
