@@ -35,6 +35,7 @@ def test_log() -> None:
     assert found.ticks == (1e-4, 1e-3, 1e-2, 1e-1, 1)
     assert found.at(1e-2) == pytest.approx(0.5)
     assert not found.holds(0.0)
+    assert axis([5e-324], log=True) == axis([], log=True)  # a number without powers of ten around it
 
 
 @pytest.mark.parametrize(("step", "want"), [(0.3, 0.5), (1, 1), (2.1, 2.5), (7, 10), (0.0011, 0.002)])

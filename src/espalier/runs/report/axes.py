@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+SMALLEST = 1e-300  # on a logarithmic axis: the numbers below it have no powers of ten around them
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -24,7 +26,7 @@ class Axis:
 
     def holds(self, value: float) -> bool:
         """Can the value be drawn?"""
-        return math.isfinite(value) and (value > 0 or not self.log)
+        return math.isfinite(value) and (value > SMALLEST or not self.log)
 
 
 def axis(values: Iterable[float], *, log: bool = False, tight: bool = False, ticks: int = 5) -> Axis:
@@ -32,7 +34,7 @@ def axis(values: Iterable[float], *, log: bool = False, tight: bool = False, tic
 
     Whole numbers (epochs, steps) get whole ticks.
     """
-    found = [v for v in values if math.isfinite(v) and abs(v) < 1e300 and (v > 0 or not log)]
+    found = [v for v in values if math.isfinite(v) and abs(v) < 1e300 and (v > SMALLEST or not log)]
     low, high = (min(found), max(found)) if found else (0.1 if log else 0.0, 1.0)
     return (
         _log_axis(low, high, tight)
