@@ -188,6 +188,18 @@ class _Nothing:
 _NOTHING: Any = _Nothing()
 
 
+def original_loss(given: Mapping[str, Any], *, class_weight: float) -> Mapping[str, float]:
+    """Weights and matching costs by the arguments that both original repositories share."""
+    return {
+        "class_weight": given.get("cls_loss_coef", class_weight),
+        "l1_weight": given.get("bbox_loss_coef", 5.0),
+        "giou_weight": given.get("giou_loss_coef", 2.0),
+        "class_cost": given.get("set_cost_class", 2.0),
+        "l1_cost": given.get("set_cost_bbox", 5.0),
+        "giou_cost": given.get("set_cost_giou", 2.0),
+    }
+
+
 def original_values(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The shared values of the network that the original codes build with these arguments.
 

@@ -11,7 +11,7 @@ import torch
 from espalier.errors import ModelError
 from espalier.networks.deformable_detr.model import build
 from espalier.networks.deformable_detr.spec import DeformableDetrSpec
-from espalier.networks.published import Family, Probe, original_values
+from espalier.networks.published import Family, Probe, original_loss, original_values
 from espalier.networks.published_names import Code, mmdetection_head, renamed
 
 if TYPE_CHECKING:
@@ -77,20 +77,12 @@ def arguments(given: Mapping[str, Any]) -> Mapping[str, Any]:
         raise ModelError("two_stage without with_box_refine can't be made: the published code can't run it either")
     if given.get("position_embedding", "sine") not in ("sine", "v2"):
         raise ModelError(f"position_embedding = '{given['position_embedding']}' can't be made: it has to be 'sine'")
-    loss = {
-        "class_weight": given.get("cls_loss_coef", 2.0),
-        "l1_weight": given.get("bbox_loss_coef", 5.0),
-        "giou_weight": given.get("giou_loss_coef", 2.0),
-        "class_cost": given.get("set_cost_class", 2.0),
-        "l1_cost": given.get("set_cost_bbox", 5.0),
-        "giou_cost": given.get("set_cost_giou", 2.0),
-    }
     return {
         **original_values(given),
         "finest_stride": 8 if given["num_feature_levels"] > 1 else 32,
         "refine": given.get("with_box_refine", False),
         "two_stage": given.get("two_stage", False),
-        "loss": loss,
+        "loss": original_loss(given, class_weight=2.0),
     }
 
 

@@ -11,7 +11,7 @@ import torch
 from espalier.errors import ModelError
 from espalier.networks.dino.model import build
 from espalier.networks.dino.spec import DinoSpec
-from espalier.networks.published import Family, Probe, original_values
+from espalier.networks.published import Family, Probe, original_loss, original_values
 from espalier.networks.published_names import Code, mmdetection_head, renamed
 
 if TYPE_CHECKING:
@@ -118,14 +118,6 @@ def arguments(given: Mapping[str, Any]) -> Mapping[str, Any]:
             raise ModelError(f"{name} = {given[name]!r} can't be made: it has to be {wanted!r}")
     if given.get("pe_temperatureH", 20) != given.get("pe_temperatureW", 20):
         raise ModelError("positions of two temperatures, pe_temperatureH and pe_temperatureW, can't be made")
-    loss = {
-        "class_weight": given.get("cls_loss_coef", 1.0),
-        "l1_weight": given.get("bbox_loss_coef", 5.0),
-        "giou_weight": given.get("giou_loss_coef", 2.0),
-        "class_cost": given.get("set_cost_class", 2.0),
-        "l1_cost": given.get("set_cost_bbox", 5.0),
-        "giou_cost": given.get("set_cost_giou", 2.0),
-    }
     return {
         **original_values(given),
         "finest_stride": {4: 4, 3: 8, 1: 32}[len(given["return_interm_indices"])],
@@ -136,7 +128,7 @@ def arguments(given: Mapping[str, Any]) -> Mapping[str, Any]:
         "encoder_box_head": not given.get("two_stage_bbox_embed_share", False),
         "detections": given.get("num_select", 300),
         "denoising": _denoising(given),
-        "loss": loss,
+        "loss": original_loss(given, class_weight=1.0),
     }
 
 

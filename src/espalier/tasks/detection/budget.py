@@ -16,6 +16,7 @@ away (duplicate, background, both), or takes the object away (missed). The gains
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +91,7 @@ class Oracle:
     """AP at an overlap of 0.5 as it is (first), and with each kind of error mended."""
 
     ranked: list[list[Ranked]]  # by variant and class
-    positives: list[NDArray[np.float64] | object]  # by variant: (C, N)
+    positives: list[Any]  # by variant: (C, N), sparse or dense: what multiplies from the left
 
     @staticmethod
     def of(columns: Columns, matches: Matches, wrong: Errors) -> Oracle:
@@ -113,7 +114,7 @@ class Oracle:
         """(1 + 8, B) mean AP over the classes of each variant."""
         found = []
         for ranked, positives in zip(self.ranked, self.positives, strict=True):
-            positives_CB = positives @ weights_NB  # type: ignore[operator]
+            positives_CB = positives @ weights_NB
             each = [average_precision(one, positives_CB[c], weights_NB) for c, one in enumerate(ranked)]
             found.append(mean_of_classes(np.stack(each)))
         return np.stack(found)

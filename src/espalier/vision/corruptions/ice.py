@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +81,6 @@ def _feather(
             _line(cv2, canvas, np.stack([root, tip]), lit * float(rng.uniform(0.4, 1.1)))
 
 
-def _line(cv2: object, canvas: NDArray[np.float32], points_N2: NDArray[np.float64], lit: float) -> None:
+def _line(cv2: Any, canvas: NDArray[np.float32], points_N2: NDArray[np.float64], lit: float) -> None:
     places = np.round(points_N2 * 16).astype(np.int32)[:, None]
-    cv2.polylines(canvas, [places], False, lit, 1, cv2.LINE_8, 4)  # type: ignore[attr-defined]
+    cv2.polylines(canvas, [places], False, lit, 1, cv2.LINE_8, 4)
