@@ -35,7 +35,8 @@ from espalier.data.samples import Samples
 from espalier.layers.model import Batch, TrainableModel
 from espalier.networks.classifier.model import build
 from espalier.networks.classifier.spec import ClassifierSpec
-from espalier.spec.sections import AugmentSpec, BackboneSpec, InputSpec, TrainSpec
+from espalier.spec.sections import BackboneSpec, InputSpec
+from espalier.spec.training import AugmentSpec, TrainSpec
 from espalier.tasks import base as tasks
 from espalier.trainer.loop import Loop
 from espalier.trainer.partners import Loader

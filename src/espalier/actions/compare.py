@@ -25,7 +25,8 @@ from espalier.blocks import Figure, Headline, Table
 from espalier.data.samples import Samples
 from espalier.errors import ModelError, Problem, UsageError
 from espalier.runs.run import Run
-from espalier.spec.sections import CompareSpec, Spec
+from espalier.spec.sections import Spec
+from espalier.spec.verbs import CompareSpec
 from espalier.tasks.base import Comparison
 
 TIMED_PICTURES = 32

@@ -13,7 +13,7 @@ from espalier.actions.scoring import Scored, words
 from espalier.blocks import Figure
 from espalier.data.samples import Samples
 from espalier.runs.run import Run
-from espalier.spec.sections import CorruptionsSpec, EvaluateSpec
+from espalier.spec.verbs import CorruptionsSpec, EvaluateSpec
 from espalier.tasks.base import Scores
 
 

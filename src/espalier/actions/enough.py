@@ -20,7 +20,7 @@ from espalier.actions.scoring import Scored, difference_words, words
 from espalier.data.index import Index
 from espalier.errors import DivergedError
 from espalier.runs.run import Run
-from espalier.spec.sections import FitSpec
+from espalier.spec.verbs import FitSpec
 from espalier.tasks.base import Scores
 from espalier.trainer.loop import TrainResult
 

@@ -14,7 +14,8 @@ from espalier.blocks import Figure, Table
 from espalier.data.samples import Samples
 from espalier.errors import ModelError, Problem, UsageError
 from espalier.runs.run import Run
-from espalier.spec.sections import EvaluateSpec, Spec
+from espalier.spec.sections import Spec
+from espalier.spec.verbs import EvaluateSpec
 from espalier.tasks.base import Scores
 
 

@@ -20,7 +20,8 @@ from espalier.explainer.view import View
 from espalier.runs.progress import Progress
 from espalier.runs.report import write_report
 from espalier.runs.run import Run
-from espalier.spec.sections import ExplainSpec, Spec
+from espalier.spec.sections import Spec
+from espalier.spec.verbs import ExplainSpec
 from espalier.tasks.base import ExplainTarget, ImageQuery
 from espalier.vision.corruptions import Corruption, parse
 from espalier.vision.corruptions.queries import corrupt_placed

@@ -13,7 +13,7 @@ from espalier.actions.explained import Panel, Side, mean
 from espalier.blocks import Block, Curve, Figure, Gallery, Headline, Picture, Series, Table, Text
 from espalier.explainer.kinds import KINDS
 from espalier.explainer.view import BLUR_SHARE
-from espalier.spec.sections import ExplainSpec
+from espalier.spec.verbs import ExplainSpec
 from espalier.tasks import intervals
 
 RESAMPLES = 2000

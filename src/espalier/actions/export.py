@@ -16,7 +16,8 @@ from espalier.errors import InputError, ModelError, Problem, UsageError
 from espalier.exporter.make import Made, Pictures, Subject, make_bundle
 from espalier.runs import record
 from espalier.runs.run import Run
-from espalier.spec.sections import ExportSpec, Spec
+from espalier.spec.sections import Spec
+from espalier.spec.verbs import ExportSpec
 
 
 def export(spec: Spec, run: Run) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from espalier.data.split import folds as folds_of
 from espalier.data.split import units as units_of
 from espalier.errors import DivergedError
 from espalier.runs.run import Run
-from espalier.spec.sections import FitSpec
+from espalier.spec.verbs import FitSpec
 
 if TYPE_CHECKING:
     from espalier.layers.model import TrainableModel

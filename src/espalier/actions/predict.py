@@ -19,7 +19,8 @@ from espalier.blocks import Gallery, Picture, Table
 from espalier.errors import ImageError, Problem, UsageError
 from espalier.runs.run import Run
 from espalier.runtime.sources import PictureSource, expand
-from espalier.spec.sections import PredictSpec, Spec
+from espalier.spec.sections import Spec
+from espalier.spec.verbs import PredictSpec
 from espalier.tasks.base import ImageQuery
 
 _SAID, _SHOWN = 20, 24

@@ -20,7 +20,7 @@ from espalier.runs.progress import Progress
 from espalier.runs.record import cpus
 from espalier.runs.run import Run
 from espalier.spec.resolve import Decision
-from espalier.spec.sections import CorruptionsSpec
+from espalier.spec.verbs import CorruptionsSpec
 from espalier.tasks import intervals
 from espalier.tasks.base import Sample, Scores, Task
 from espalier.vision.corruptions import COMMON, Corruption, select

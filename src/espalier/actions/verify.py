@@ -12,7 +12,8 @@ from espalier.networks import card as cards
 from espalier.networks import registry
 from espalier.runs.run import Run
 from espalier.runtime.model import backend, bundle_path
-from espalier.spec.sections import Spec, VerifySpec
+from espalier.spec.sections import Spec
+from espalier.spec.verbs import VerifySpec
 
 
 def verify(spec: Spec, run: Run) -> dict[str, Any]:

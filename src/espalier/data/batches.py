@@ -14,7 +14,7 @@ from espalier.data.augment.tiles import COUNT
 from espalier.data.order import ITEM, MIX, generator
 from espalier.data.samples import Samples
 from espalier.errors import Problem, SpecError
-from espalier.spec.sections import AugmentSpec
+from espalier.spec.training import AugmentSpec
 from espalier.tasks.base import Located, Sample, Task
 from espalier.vision.batch import largest, on_larger
 from espalier.vision.geometry import Geometry

@@ -16,7 +16,7 @@ from espalier.data.order import Sampling, epoch_order
 from espalier.data.pool import WorkerPool
 from espalier.data.samples import Samples
 from espalier.errors import DataError
-from espalier.spec.sections import AugmentSpec
+from espalier.spec.training import AugmentSpec
 from espalier.tasks.base import Task
 from espalier.vision.prepare import Prepare
 

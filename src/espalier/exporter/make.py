@@ -29,7 +29,7 @@ from espalier.runtime.backend import Backend
 from espalier.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from espalier.runtime.model import backend as open_backend
 from espalier.runtime.predictor import Predictor, prepared_batches
-from espalier.spec.sections import ExportSpec
+from espalier.spec.verbs import ExportSpec
 from espalier.tasks.base import Decoder, Sample, Scores, Task
 from espalier.vision.prepare import Prepare
 

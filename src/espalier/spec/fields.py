@@ -13,6 +13,9 @@ from pydantic_core import PydanticCustomError
 Auto = Literal["auto"]
 """The value that `resolve` replaces, printing and recording what it chose and why."""
 
+Device = Literal["auto", "cpu", "cuda", "mps"]
+"""Where a graph runs."""
+
 OUT_OF_RANGE = "out_of_range"
 """The type of the pydantic error that a number outside its field's bounds gives."""
 

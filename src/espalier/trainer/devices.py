@@ -16,7 +16,7 @@ import torch
 
 from espalier.errors import MissingExtraError, Problem, SpecError
 from espalier.spec.facts import Hardware
-from espalier.spec.sections import TrainSpec
+from espalier.spec.training import TrainSpec
 from espalier.trainer.sharding import shard
 
 if TYPE_CHECKING:

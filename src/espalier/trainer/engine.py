@@ -17,7 +17,7 @@ from espalier.errors import MemoryExhaustedError, Problem
 from espalier.layers.ema import Ema
 from espalier.layers.model import Batch, TrainableModel
 from espalier.layers.recompute import statistics_kept
-from espalier.spec.sections import TrainSpec
+from espalier.spec.training import TrainSpec
 from espalier.trainer import state as packing
 from espalier.trainer.batch_size import doubled, halve_until_fits, split, worst_of
 from espalier.trainer.checkpoint import TrainerState, load_weights

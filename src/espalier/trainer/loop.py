@@ -17,7 +17,7 @@ import torch
 
 from espalier.errors import DataError, DivergedError, InterruptedByUser, ModelError, Problem, SpecError, WorkError
 from espalier.layers.model import Batch, TrainableModel
-from espalier.spec.sections import TrainSpec
+from espalier.spec.training import TrainSpec
 from espalier.trainer.checkpoint import INFO_FILE, exists, load_checkpoint, save_checkpoint
 from espalier.trainer.devices import determinism, peak_memory_mb
 from espalier.trainer.engine import Engine

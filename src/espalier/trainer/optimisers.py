@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from espalier.errors import Problem, SpecError
 from espalier.layers.model import TrainableModel
-from espalier.spec.sections import TrainSpec
+from espalier.spec.training import TrainSpec
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from espalier.spec.sections import TrainSpec
+from espalier.spec.training import TrainSpec
 
 
 def rate_factor(train: TrainSpec, step: int, steps_per_epoch: int, total_steps: int) -> float:

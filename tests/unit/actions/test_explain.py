@@ -29,7 +29,7 @@ from espalier.errors import InputError, ModelError, UsageError
 from espalier.networks import registry
 from espalier.networks.card import build
 from espalier.spec.load import load_spec
-from espalier.spec.sections import ExplainSpec
+from espalier.spec.verbs import ExplainSpec
 from espalier.tasks.base import ExplainTarget
 from espalier.trainer.checkpoint import TrainerState, save_checkpoint
 

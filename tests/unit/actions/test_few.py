@@ -6,7 +6,7 @@ from pathlib import Path
 
 from espalier.actions.few import _words, folds
 from espalier.data.formats import read_index
-from espalier.spec.sections import FitSpec
+from espalier.spec.verbs import FitSpec
 
 
 def test_the_words_count_the_pictures_that_were_scored(photos: Path) -> None:

@@ -22,7 +22,8 @@ from espalier.errors import InputError, ModelError, SpecError
 from espalier.runs.report import write_report
 from espalier.runs.run import Run
 from espalier.runtime.predictor import Predictor
-from espalier.spec.sections import CorruptionsSpec, EvaluateSpec, Spec
+from espalier.spec.sections import Spec
+from espalier.spec.verbs import CorruptionsSpec, EvaluateSpec
 from espalier.tasks import base as tasks
 from espalier.tasks.detection import Detections
 from espalier.vision.geometry import Geometry

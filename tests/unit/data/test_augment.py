@@ -11,7 +11,7 @@ from espalier.data.augment import augment, mix
 from espalier.data.augment.colour import coloured
 from espalier.data.augment.crops import random_box
 from espalier.data.augment.turns import rotated
-from espalier.spec.sections import AugmentSpec
+from espalier.spec.training import AugmentSpec
 from espalier.vision.prepare import standard_prepare
 
 OFF = AugmentSpec(scale=(1, 1), hflip=0, brightness=0, contrast=0, saturation=0)

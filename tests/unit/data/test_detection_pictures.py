@@ -23,7 +23,7 @@ from espalier.data.formats import read_index
 from espalier.data.loader import TrainingLoader
 from espalier.data.samples import Samples
 from espalier.errors import SpecError
-from espalier.spec.sections import AugmentSpec
+from espalier.spec.training import AugmentSpec
 from espalier.tasks.base import Annotations, ImageQuery, Sample, get
 from espalier.tasks.detection.task import TASK
 from espalier.vision.boxes import xyxy_from_cxcywh

@@ -16,7 +16,7 @@ from espalier.data.loader import LoadedBatch, TrainingLoader
 from espalier.data.order import epoch_order
 from espalier.data.samples import Samples
 from espalier.errors import DataError, ImageError, WorkError
-from espalier.spec.sections import AugmentSpec
+from espalier.spec.training import AugmentSpec
 from espalier.tasks.base import get
 from espalier.vision.prepare import Prepare, ValidInput, standard_prepare
 

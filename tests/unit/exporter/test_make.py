@@ -17,7 +17,7 @@ from espalier.exporter.make import make_bundle
 from espalier.exporter.parity import check_parity
 from espalier.layers.module_backend import ModuleBackend
 from espalier.runtime.backends.onnxruntime import OnnxRuntimeBackend
-from espalier.spec.sections import ExportSpec
+from espalier.spec.verbs import ExportSpec
 from espalier.tasks.base import ImageQuery
 from espalier.tasks.classification import ClassificationTarget
 from espalier.vision.prepare import BoxesInput, Prepare, PrepareInput, Resize, standard_prepare

@@ -22,7 +22,8 @@ from espalier.runtime.predictor import Predictor
 from espalier.spec.facts import Facts
 from espalier.spec.load import load_spec
 from espalier.spec.resolve import resolve
-from espalier.spec.sections import ExportSpec, NetworkSpec
+from espalier.spec.sections import NetworkSpec
+from espalier.spec.verbs import ExportSpec
 from espalier.tasks import base as tasks
 from espalier.tasks.base import Annotations, ImageQuery, Sample
 from espalier.vision.batch import stacked

@@ -24,7 +24,8 @@ from espalier.runs.report.parse import block_of
 from espalier.runs.report.paths import shortened
 from espalier.runs.report.render import widths
 from espalier.runs.run import Run
-from espalier.spec.sections import ReportSpec, Spec
+from espalier.spec.sections import Spec
+from espalier.spec.verbs import ReportSpec
 
 HOSTILE = "</style></script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&\x00\u202e"
 NAMES = ("oak", HOSTILE, "beech")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from espalier.layers.model import Batch, TrainableModel
-from espalier.spec.sections import AugmentSpec, TrainSpec
+from espalier.spec.training import AugmentSpec, TrainSpec
 from espalier.trainer.loop import Loop
 
 

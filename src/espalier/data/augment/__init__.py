@@ -18,7 +18,7 @@ from espalier.data.augment.mixing import mix
 from espalier.data.augment.placing import on_canvas, placed
 from espalier.data.augment.tiles import tiled
 from espalier.data.augment.turns import mirrored, rotated
-from espalier.spec.sections import AugmentSpec
+from espalier.spec.training import AugmentSpec
 from espalier.vision.batch import on_larger
 from espalier.vision.geometry import Geometry
 from espalier.vision.prepare import Prepare

@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.spec.sections import AugmentSpec
+from espalier.spec.training import AugmentSpec
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], np.float32)

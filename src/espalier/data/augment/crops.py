@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from espalier.spec.sections import AugmentSpec
+from espalier.spec.training import AugmentSpec
 from espalier.vision.resize import Box
 
 _TRIES = 10

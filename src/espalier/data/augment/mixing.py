@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.spec.sections import AugmentSpec
+from espalier.spec.training import AugmentSpec
 
 Arrays = dict[str, Any]
 

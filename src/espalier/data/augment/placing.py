@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.data.augment.crops import Size, random_box, random_part, whole, window
-from espalier.spec.sections import AugmentSpec
+from espalier.spec.training import AugmentSpec
 from espalier.vision.channels import as_channels
 from espalier.vision.geometry import Geometry
 from espalier.vision.prepare import Pad, PrepareInput, Resize

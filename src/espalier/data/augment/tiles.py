@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from espalier.data.augment.crops import Size
 from espalier.data.augment.placing import Place, fitted
-from espalier.spec.sections import AugmentSpec
+from espalier.spec.training import AugmentSpec
 from espalier.vision.channels import as_channels
 from espalier.vision.geometry import Geometry
 from espalier.vision.prepare import PrepareInput
