@@ -14,7 +14,6 @@ from espalier.data.index import Index
 from espalier.errors import DataError, Problem
 from espalier.vision.masks import decode_rle, mask_to_polygons, runs_of
 
-_PIXELS_AT_ONCE = 1 << 22
 Polygons = list[list[float]]
 
 
@@ -85,20 +84,3 @@ def turned_rectangle(
         for cx, cy in corners
         for value in (px + (cx - px) * cosine - (cy - py) * sine, py + (cx - px) * sine + (cy - py) * cosine)
     ]
-
-
-def placed_rle(mask_HW: NDArray[np.bool_], left: int, top: int, size_hw: tuple[int, int]) -> dict[str, Any]:
-    """COCO's RLE of a picture in which the mask lies at (left, top); little memory is used beside the mask's own."""
-    starts, stops = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    step = max(1, _PIXELS_AT_ONCE // max(1, mask_HW.shape[0]))
-    for first in range(0, mask_HW.shape[1], step):
-        block = mask_HW[:, first : first + step].T.astype(np.int8)
-        edges = np.diff(np.pad(block, ((0, 0), (1, 1))), axis=1)  # down the columns
-        for found, value in ((starts, 1), (stops, -1)):
-            column, row = np.nonzero(edges == value)
-            found.append((column + first + left) * size_hw[0] + row + top)
-    start, stop = np.concatenate(starts), np.concatenate(stops)
-    joined = start[1:] == stop[:-1]  # a column that is full to its foot, and the next one from its head
-    start, stop = start[np.append(True, ~joined)[: len(start)]], stop[np.append(~joined, True)[: len(stop)]]
-    bounds = np.concatenate([[0], np.stack([start, stop], axis=1).reshape(-1), [size_hw[0] * size_hw[1]]])
-    return {"size": [int(size_hw[0]), int(size_hw[1])], "counts": np.diff(bounds).tolist()}

@@ -50,7 +50,7 @@ def encode_rle(mask_HW: NDArray[Any], *, compressed: bool = True) -> dict[str, A
     runs = np.diff(np.concatenate([[0], changes, [flat.size]]))
     if flat.size and flat[0]:
         runs = np.concatenate([[0], runs])
-    counts: Any = _compressed(runs) if compressed else runs.tolist()
+    counts: Any = packed(runs) if compressed else runs.tolist()
     return {"size": [int(mask_HW.shape[0]), int(mask_HW.shape[1])], "counts": counts}
 
 
@@ -98,20 +98,21 @@ def _uncompressed(text: bytes, where: str) -> NDArray[np.int64]:
     return values
 
 
-def _compressed(runs: NDArray[np.int64]) -> str:
-    differences = runs.copy()
-    differences[3:] -= runs[1:-2]
-    return "".join(map(_characters, differences.tolist()))
-
-
-def _characters(value: int) -> str:
-    text, more = "", True
-    while more:
-        low = value & 31
-        value >>= 5
-        more = value != (-1 if low & 16 else 0)
-        text += chr((low | 32 if more else low) + 48)
-    return text
+def packed(runs: NDArray[np.int64]) -> str:
+    """Run lengths as COCO's text."""
+    values = runs.astype(np.int64)
+    values[3:] -= runs[1:-2]
+    letters, used = [], []
+    going = np.ones(len(values), np.bool_)
+    while going.any():
+        low, values = values & 31, values >> 5
+        used.append(going)
+        going = going & (values != np.where(low & 16, -1, 0))
+        letters.append((low | np.where(going, 32, 0)) + 48)
+    if not letters:
+        return ""
+    text = np.stack(letters, axis=1)[np.stack(used, axis=1)]
+    return text.astype(np.uint8).tobytes().decode("ascii")
 
 
 # ---- polygons ----------------------------------------------------------------------------------------------------
@@ -122,17 +123,21 @@ def polygons_to_mask(polygons: Sequence[Sequence[float]], size_hw: tuple[int, in
 
     Raises DataError for other lists and for values that are not finite or lie far outside the picture.
     """
+    height, width = _checked_size(list(size_hw), where)
+    return filled([checked_polygon(polygon, (height, width), where) for polygon in polygons], (height, width))
+
+
+def filled(polygons: Sequence[Sequence[float]], size_hw: tuple[int, int]) -> Mask:
+    """Pixels inside any of these polygons, by COCO's rule. They were checked; what lies outside is cut off."""
     from faster_coco_eval.core import mask as coco_mask
 
-    height, width = _checked_size(list(size_hw), where)
-    flats = [_checked_polygon(polygon, (height, width), where) for polygon in polygons]
-    if not flats:
+    if not polygons:
         return np.zeros(size_hw, bool)
-    merged = coco_mask.merge(coco_mask.frPyObjects(flats, height, width))
-    return decode_rle(merged, where=where)
+    return decode_rle(coco_mask.merge(coco_mask.frPyObjects(list(polygons), *size_hw)))
 
 
-def _checked_polygon(polygon: Sequence[float], size_hw: tuple[int, int], where: str) -> list[float]:
+def checked_polygon(polygon: Sequence[float], size_hw: tuple[int, int], where: str) -> list[float]:
+    """The polygon, of three points or more, none of them far outside its picture. Raises DataError."""
     try:
         flat = np.asarray(polygon, np.float64)
     except (ValueError, TypeError) as error:
@@ -206,4 +211,4 @@ def segment_box(segment: Any, *, where: str = "segment") -> NDArray[np.float32]:
 
 def _points(polygon: Sequence[float], where: str) -> NDArray[np.float64]:
     """(N, 2)"""
-    return np.asarray(_checked_polygon(polygon, (MAX_PIXELS, MAX_PIXELS), where)).reshape(-1, 2)
+    return np.asarray(checked_polygon(polygon, (MAX_PIXELS, MAX_PIXELS), where)).reshape(-1, 2)

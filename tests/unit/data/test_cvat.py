@@ -9,7 +9,6 @@ import pytest
 
 from espalier.data.formats import detect, read_index, read_splits
 from espalier.data.formats.base import Place
-from espalier.data.outlines import placed_rle
 from espalier.errors import DataError
 from espalier.vision.masks import decode_rle
 
@@ -93,13 +92,3 @@ def test_every_bad_shape_is_told_with_its_line(tmp_path: Path) -> None:
                         (7, "none of its picture"), (8, "<blob>"), (10, "no frame")):  # fmt: skip
         assert any(f"xml:{line}: " in str(p) and words in str(p) for p in told.value.problems), (line, words)
     assert len(read_index(str(path), strict=False).class_id) == 1
-
-
-def test_a_mask_placed_in_a_picture_is_the_mask_of_the_picture() -> None:
-    rng = np.random.default_rng(0)
-    for height, width, left, top in ((4, 5, 2, 3), (9, 11, 0, 0), (9, 2, 4, 0), (1, 1, 10, 8)):
-        for density in (0.0, 0.5, 1.0):
-            part = rng.random((height, width)) < density
-            whole = np.zeros((9, 11), bool)
-            whole[top : top + height, left : left + width] = part
-            assert (decode_rle(placed_rle(part, left, top, (9, 11))) == whole).all()

@@ -20,13 +20,14 @@ from espalier.data.findings import Notes
 from espalier.data.formats.base import SPLIT_NAMES, UNSPLIT, Loss, Options, Place, parent, safe_name, split_in_name
 from espalier.data.index import UNKNOWN, Index, with_findings
 from espalier.data.lost import Lost, add_common
-from espalier.data.outlines import as_text, extent, placed_rle, segment_of, turned_rectangle
+from espalier.data.outlines import as_text, extent, segment_of, turned_rectangle
 from espalier.data.picture_sizes import known_sizes
 from espalier.data.rows import NO_BOX, BoxXyxy, Rows, numbers
 from espalier.data.sidecars import head
 from espalier.data.xml_file import Element, pieces, root_tag
 from espalier.errors import DataError, Problem
 from espalier.vision.masks import decode_rle, segment_box
+from espalier.vision.rle import placed
 
 _ORDER = ("train", "val", "test")
 _EDGES = ("xtl", "ytl", "xbr", "ybr")
@@ -276,7 +277,7 @@ def _mask(shape: Element, size_hw: tuple[int, int]) -> tuple[BoxXyxy, bytes] | s
     if runs.min() < 0 or runs.max() > width * height or runs.sum() != width * height:
         return f"the run lengths of a mask do not add up to {width} × {height} px"
     mask_HW = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
-    rle = placed_rle(mask_HW, left, top, size_hw)
+    rle = placed(mask_HW, left, top, size_hw, compressed=False)
     x1, y1, x2, y2 = segment_box(rle).tolist() if mask_HW.any() else NO_BOX
     return (x1, y1, x2, y2), as_text(rle)
 

@@ -32,11 +32,12 @@ from espalier.data.formats.base import (
 )  # fmt: skip
 from espalier.data.index import UNKNOWN, Index, with_findings
 from espalier.data.lost import CROWDS, Lost, add_common, unused_classes
-from espalier.data.outlines import as_text, extent, placed_rle, segment_of, turned_rectangle
+from espalier.data.outlines import as_text, extent, segment_of, turned_rectangle
 from espalier.data.picture_sizes import known_sizes
 from espalier.data.rows import NO_BOX, BoxXyxy, Rows
 from espalier.errors import DataError, Problem
 from espalier.vision.masks import decode_rle, segment_box
+from espalier.vision.rle import placed
 
 _ORDER = ("train", "val", "test")
 _SNIFFED_BYTES = 1 << 16
@@ -266,7 +267,7 @@ def _placed(result: Mapping[str, Any], value: Mapping[str, Any], kind: str) -> t
         raise DataError("the picture was turned in Label Studio, so the per cent are not of the picture as it is")
     if "rle" in value:
         mask_HW = unpack(value["rle"] if isinstance(value["rle"], list) else [], size_hw)
-        rle = placed_rle(mask_HW, 0, 0, size_hw)
+        rle = placed(mask_HW, 0, 0, size_hw, compressed=False)
         x1, y1, x2, y2 = segment_box(rle).tolist() if mask_HW.any() else NO_BOX
         return (x1, y1, x2, y2), as_text(rle)
     if "points" in value:
