@@ -90,7 +90,7 @@ def _along_columns(logits_hw: NDArray[np.floating[Any]], x_C: NDArray[np.float64
     before = np.minimum(place.astype(np.int64), max(width - 2, 0))
     share = (place - before)[:, None]
     turned_wh = logits_hw.T.astype(np.float64)
-    return turned_wh[before] * (1 - share) + turned_wh[np.minimum(before + 1, width - 1)] * share
+    return np.asarray(turned_wh[before] * (1 - share) + turned_wh[np.minimum(before + 1, width - 1)] * share)
 
 
 Places = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -101,10 +101,10 @@ def _spans(value_Ch: NDArray[np.float64], y_R: NDArray[np.float64]) -> tuple[Pla
     """Where the rows above 0 begin and end in each column; `y_R`, rising, is each row's place among the h values."""
     inside = np.pad((value_Ch > 0).astype(np.int8), ((0, 0), (1, 1)))
     change = np.diff(inside, axis=1)
-    begins, ends = (np.nonzero(change == sign) for sign in (1, -1))
+    (begin_column, begin), (end_column, end) = (np.nonzero(change == sign) for sign in (1, -1))
     return (
-        (begins[0], _row_after(value_Ch, *begins, y_R, side="right")),
-        (ends[0], _row_after(value_Ch, *ends, y_R, side="left")),
+        (begin_column, _row_after(value_Ch, begin_column, begin, y_R, side="right")),
+        (end_column, _row_after(value_Ch, end_column, end, y_R, side="left")),
     )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from espalier.vision import boxes
 
 MOST = 100  # detections of a class that count in a picture: COCO's maxDets
 EVERYWHERE = 1e7  # px: reaches past any picture
+Said = TypeVar("Said", bound=Detections)
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Found:
     picture: NDArray[np.int64]  # (D,)
     class_id: NDArray[np.int64]
     box: NDArray[np.float64]  # (D, 4)
+    area: NDArray[np.float64]  # px²
     score: NDArray[np.float64]
     rank: NDArray[np.int64]  # 0 for the best of its class in its picture
     said: NDArray[np.bool_]  # does its score reach the model's own threshold?
@@ -48,10 +51,8 @@ class Found:
     def __len__(self) -> int:
         return len(self.picture)
 
-    @cached_property
-    def area(self) -> NDArray[np.float64]:
-        """(D,) px²"""
-        return boxes.area(self.box)
+
+Rows = TypeVar("Rows", Found, Objects)
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,48 @@ def best_first(class_id: NDArray[np.int64], score: NDArray[np.float64], classes:
     return [order[a:b] for a, b in pairwise(ends)]
 
 
+@dataclass(frozen=True)
+class Truth:
+    """What the detections of a picture are held against: its objects, then the regions in which nothing counts.
+
+    `place` is the number of what lies there: an object's, from `len(target)` on an ignored region's, last of all the
+    whole picture. A region stands here once for each class that it may concern.
+    """
+
+    class_id: NDArray[np.int64]  # (g,)
+    box: NDArray[np.float64]  # (g, 4)
+    area: NDArray[np.float64]
+    crowd: NDArray[np.bool_]
+    place: NDArray[np.int64]
+
+    @staticmethod
+    def of(target: DetectionTarget, asked: NDArray[np.int64]) -> Truth:
+        """`asked` are the classes of the detections."""
+        regions = len(target.ignored_xyxy)
+        region = np.concatenate([np.tile(np.arange(regions), len(asked)), np.full(len(target.unlabelled), regions)])
+        class_id = np.concatenate([np.repeat(asked, regions), np.asarray(target.unlabelled, np.int64)])
+        whole = np.array([[-EVERYWHERE, -EVERYWHERE, EVERYWHERE, EVERYWHERE]])
+        count = len(target)
+        return Truth(
+            np.concatenate([target.class_id, class_id]).astype(np.int64),
+            np.concatenate([target.box_xyxy, np.concatenate([target.ignored_xyxy, whole])[region]]).astype(np.float64),
+            np.concatenate([target.area, np.zeros(len(region))]),
+            np.concatenate([target.is_crowd, np.ones(len(region), np.bool_)]),
+            np.concatenate([np.arange(count), count + region]).astype(np.int64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.class_id)
+
+
+@dataclass(frozen=True)
+class Picture(Generic[Said]):
+    """A picture as it is scored."""
+
+    said: Said  # by class and falling score, at most `MOST` of a class
+    truth: Truth
+
+
 class Collector:
     """Takes predictions and truths picture by picture."""
 
@@ -83,65 +126,61 @@ class Collector:
         self.classes = tuple(classes)
         self._names: list[str] = []
         self._groups: list[str] = []
-        self._said: list[Detections] = []
-        self._truths: list[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]] = []
+        none = np.zeros(0, np.int64)
+        self._found = [_found(Detections.none(), none, 0)]
+        self._objects = [_objects(Truth.of(DetectionTarget.none(), none), 0)]
 
     def __len__(self) -> int:
         return len(self._names)
 
-    def add(self, prediction: Detections, sample: Sample) -> None:
+    def add(self, prediction: Said, sample: Sample) -> Picture[Said]:
         """One more picture. Raises ValueError for a class that there is not."""
         if len(prediction) and prediction.class_id.max() >= len(self.classes):
             raise ValueError(f"a box is of class {prediction.class_id.max()} of {len(self.classes)}")
+        said, rank = _ranked(prediction)
+        truth = Truth.of(sample.target, np.unique(prediction.class_id))
+        number = len(self)
         self._names.append(sample.name)
         self._groups.append(sample.group)
-        self._said.append(prediction)
-        self._truths.append(_truth(sample.target, np.unique(prediction.class_id)))
+        self._found.append(_found(said, rank, number))
+        self._objects.append(_objects(truth, number))
+        return Picture(said, truth)
 
     def columns(self) -> Columns:
         """All of them."""
         pictures = Pictures(tuple(self._names), tuple(self._groups))
-        return Columns(pictures, self.classes, self._found(), self._objects())
-
-    def _found(self) -> Found:
-        said = self._said
-        picture = np.repeat(np.arange(len(said)), [len(one) for one in said])
-        class_id, score, box = (
-            np.concatenate([getattr(one, name) for one in said] or [np.zeros(shape)])
-            for name, shape in (("class_id", 0), ("score", 0), ("box_xyxy", (0, 4)))
-        )
-        spoken = np.concatenate([one.score >= np.float32(one.threshold) for one in said] or [np.zeros(0, np.bool_)])
-        order = np.lexsort((-score, class_id, picture))
-        rank = _place_in_run(picture[order] * len(self.classes) + class_id[order])
-        order, rank = order[rank < MOST], rank[rank < MOST]
-        return Found(
-            picture[order],
-            class_id[order].astype(np.int64),
-            box[order].astype(np.float64),
-            score[order].astype(np.float64),
-            rank,
-            spoken[order],
-        )
-
-    def _objects(self) -> Objects:
-        picture = np.repeat(np.arange(len(self._truths)), [len(one[0]) for one in self._truths])
-        columns = [np.concatenate(column) for column in zip(*self._truths, strict=True)] if self._truths else []
-        if not columns:
-            columns = [np.zeros(0, np.int64), np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.bool_)]
-        return Objects(picture, *columns)
+        return Columns(pictures, self.classes, _stacked(self._found), _stacked(self._objects))
 
 
-def _truth(
-    truth: DetectionTarget, asked: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Class, box, area and crowd of the objects, then of the regions where the classes `asked` don't count."""
-    regions = [(c, box) for c in asked for box in truth.ignored_xyxy]
-    whole = np.array([-EVERYWHERE, -EVERYWHERE, EVERYWHERE, EVERYWHERE])
-    regions += [(c, whole) for c in truth.unlabelled]
-    class_id = np.concatenate([truth.class_id, np.array([c for c, _ in regions], np.int64)])
-    box = np.concatenate([truth.box_xyxy, np.array([box for _, box in regions], np.float64).reshape(-1, 4)])
-    area = np.concatenate([truth.area, np.zeros(len(regions))])
-    return class_id, box.astype(np.float64), area, np.concatenate([truth.is_crowd, np.ones(len(regions), np.bool_)])
+def _ranked(prediction: Said) -> tuple[Said, NDArray[np.int64]]:
+    """Those that count, by class and falling score, and each one's place in its class."""
+    order = np.lexsort((-prediction.score, prediction.class_id))
+    rank = _place_in_run(prediction.class_id[order])
+    kept = rank < MOST
+    return prediction[order[kept]], rank[kept]
+
+
+def _found(said: Detections, rank: NDArray[np.int64], number: int) -> Found:
+    box = said.box_xyxy.astype(np.float64)
+    return Found(
+        np.full(len(said), number),
+        said.class_id,
+        box,
+        boxes.area(box),
+        said.score.astype(np.float64),
+        rank,
+        said.score >= np.float32(said.threshold),
+    )
+
+
+def _objects(truth: Truth, number: int) -> Objects:
+    return Objects(np.full(len(truth), number), truth.class_id, truth.box, truth.area, truth.crowd)
+
+
+def _stacked(parts: Sequence[Rows]) -> Rows:
+    """The rows of all parts."""
+    names = parts[0].__dataclass_fields__
+    return replace(parts[0], **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
 def _place_in_run(values: NDArray[np.int64]) -> NDArray[np.int64]:

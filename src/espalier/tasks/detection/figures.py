@@ -59,20 +59,23 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Kept:
-    """The scored pictures, and what was matched and counted once for all weightings."""
+    """The scored pictures, and what was matched and counted once for all weightings.
+
+    `same_picture` are the pairs of any class that overlap by `BACKGROUND` or more, whatever overlap means.
+    """
 
     columns: Columns
+    same_picture: Pairs
+
+    @staticmethod
+    def by_boxes(columns: Columns) -> Kept:
+        """Overlap is that of boxes."""
+        return Kept(columns, overlapping(columns.found, columns.objects, least=BACKGROUND))
 
     @cached_property
     def matches(self) -> Matches:
         """By COCO's rules."""
-        return match(self.columns)
-
-    @cached_property
-    def same_picture(self) -> Pairs:
-        """Boxes and objects of any class that overlap at all."""
-        found, objects = self.columns.found, self.columns.objects
-        return overlapping(found, objects, found.picture, objects.picture, least=BACKGROUND)
+        return match(self.columns, self.same_picture)
 
     @cached_property
     def errors(self) -> Errors:

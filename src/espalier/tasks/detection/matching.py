@@ -68,13 +68,12 @@ class Pairs:
     iou: NDArray[np.float64]  # (P,) over the detection's own area where the object is a crowd
 
 
-def match(columns: Columns) -> Matches:
-    """The matches at every size and threshold."""
-    found, objects, count = columns.found, columns.objects, len(columns.classes)
-    by_class = overlapping(
-        found, objects, found.picture * count + found.class_id, objects.picture * count + objects.class_id,
-        least=float(OVERLAPS[0]),
-    )  # fmt: skip
+def match(columns: Columns, same_picture: Pairs) -> Matches:
+    """The matches at every size and threshold. `same_picture` are pairs of any class, at least all that overlap by the
+    lowest threshold."""
+    found, objects = columns.found, columns.objects
+    same = found.class_id[same_picture.found] == objects.class_id[same_picture.object]
+    by_class = _take(same_picture, np.flatnonzero(same & (same_picture.iou >= OVERLAPS[0])))
     counted_GA = ~objects.crowd[:, None] & _within(objects.area)
     order, steps = _in_steps(by_class, found)
     met = np.unique(by_class.found)
@@ -84,11 +83,9 @@ def match(columns: Columns) -> Matches:
     return Matches(met, taken_MK.reshape(shape), right_MK.reshape(shape), ~_within(found.area), counted_GA)
 
 
-def overlapping(
-    found: Found, objects: Objects, key_D: NDArray[np.int64], key_G: NDArray[np.int64], *, least: float
-) -> Pairs:
-    """The pairs of equal keys (picture, or picture and class) that overlap by `least` or more."""
-    parts = [_overlaps(found, objects, d, g, least) for d, g in _pairs(key_D, key_G)]
+def overlapping(found: Found, objects: Objects, *, least: float) -> Pairs:
+    """The pairs of a picture whose boxes overlap by `least` or more."""
+    parts = [_overlaps(found, objects, d, g, least) for d, g in _pairs(found.picture, objects.picture)]
     return Pairs(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("found", "object", "iou")))
 
 
@@ -110,7 +107,7 @@ def _pairs(key_D: NDArray[np.int64], key_G: NDArray[np.int64]) -> Iterator[tuple
 def _overlaps(found: Found, objects: Objects, d: NDArray[np.int64], g: NDArray[np.int64], least: float) -> Pairs:
     a, b = found.box[d], objects.box[g]
     shared = np.prod(np.clip(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0, None), axis=1)
-    own = found.area[d]
+    own = boxes.area(found.box)[d]
     union = np.where(objects.crowd[g], own, own + boxes.area(b) - shared)
     iou = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
     kept = iou >= min(least, 1 - 1e-10)

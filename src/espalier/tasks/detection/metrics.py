@@ -32,7 +32,7 @@ class DetectionMetrics:
 
     def compute(self, *, bootstrap: int = 0, seed: int = 0) -> Scores:
         """The figures; `bootstrap` resamples of the pictures give the intervals. Raises DataError without an object."""
-        kept = Kept(self._collector.columns())
+        kept = Kept.by_boxes(self._collector.columns())
         if not kept.matches.counted[:, ALL].any():
             raise DataError(Problem("", "there is no labelled object to score", fix="give pictures with boxes"))
         return scores(kept, bootstrap=bootstrap, seed=seed)

@@ -25,7 +25,7 @@ def of_what_is_said(predictions: Sequence[Detections], samples: Sequence[Sample]
     collector = Collector(classes)
     for prediction, sample in zip(predictions, samples, strict=True):
         collector.add(prediction.said, sample)
-    return Kept(collector.columns())
+    return Kept.by_boxes(collector.columns())
 
 
 def mistakes(predictions: Sequence[Detections], samples: Sequence[Sample], classes: Sequence[str]) -> list[Mistake]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,14 +56,18 @@ class Detections:
     def __len__(self) -> int:
         return len(self.score)
 
-    def __getitem__(self, rows: Any) -> Detections:
+    def __getitem__(self, rows: Any) -> Self:
         """Those rows: a mask, a slice, numbers; a single number gives one row."""
         rows = [rows] if isinstance(rows, (int, np.integer)) else rows
-        query = None if self.query is None else self.query[rows]
-        return Detections(self.box_xyxy[rows], self.score[rows], self.class_id[rows], query, self.threshold)
+        return replace(self, **{name: getattr(self, name)[rows] for name in self._columns()})
+
+    @classmethod
+    def _columns(cls) -> tuple[str, ...]:
+        """The fields that have a row for each box."""
+        return tuple(name for name in cls.__dataclass_fields__ if name != "threshold")
 
     @property
-    def said(self) -> Detections:
+    def said(self) -> Self:
         """The rows whose score reaches the threshold."""
         return self[self.score >= np.float32(self.threshold)]
 

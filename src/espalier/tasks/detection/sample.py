@@ -33,6 +33,11 @@ class DetectionTarget:
     ignored_xyxy: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))  # (k, 4)
     unlabelled: tuple[int, ...] = ()
 
+    @staticmethod
+    def none() -> DetectionTarget:
+        """Nothing at all."""
+        return DetectionTarget(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.bool_), np.zeros(0))
+
     def __len__(self) -> int:
         return len(self.class_id)
 

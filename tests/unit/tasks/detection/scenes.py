@@ -48,7 +48,7 @@ def kept(scenes: Sequence[Scene], classes: int = 2) -> Kept:
     collector = Collector([f"c{i}" for i in range(classes)])
     for prediction, sample in zip([p for p, _ in scenes], samples([t for _, t in scenes]), strict=True):
         collector.add(prediction, sample)
-    return Kept(collector.columns())
+    return Kept.by_boxes(collector.columns())
 
 
 def scored(scenes: Sequence[Scene], classes: int = 2, *, bootstrap: int = 0, groups: Sequence[str] = ()) -> Scores:
