@@ -175,11 +175,15 @@ def _network(card: Network) -> str:
     return "\n\n".join(
         [
             f"## {card.name}",
-            f"{card.summary.rstrip('.')}. Task: {card.task}. Licence: {card.licence}. Source: {card.source}",
+            f"{card.summary.rstrip('.')}. Task: {_tasks(card)}. Licence: {card.licence}. Source: {card.source}",
             _fields(f for f in own if f.path not in common),
             *(_preset(name, values) for name, values in card.presets.items()),
         ]
     )
+
+
+def _tasks(card: Network) -> str:
+    return ", ".join([card.task, *(f"with `{knob}: true` {task}" for knob, task in card.switches.items())])
 
 
 def _preset(name: str, values: Mapping[str, Any]) -> str:

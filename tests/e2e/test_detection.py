@@ -189,9 +189,9 @@ def test_fit_chooses_a_detector_by_device_and_time(tmp_path: Path, monkeypatch: 
     from espalier.networks import registry
 
     card = registry.get("dino")
-    assert card.fit_preset("cpu", 600) == "nano"
-    assert card.fit_preset("cuda", 20) == "small"
-    assert card.fit_preset("cuda", 90) == "base"
+    assert card.fit_preset("detection", "cpu", 600) == "nano"
+    assert card.fit_preset("detection", "cuda", 20) == "small"
+    assert card.fit_preset("detection", "cuda", 90) == "base"
 
 
 # ---- what can't be, and what had better be known ---------------------------------------------------------------------

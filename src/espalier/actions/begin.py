@@ -16,7 +16,7 @@ from espalier.networks.card import Network
 from espalier.runs.run import Run
 from espalier.spec.load import updated, with_network
 from espalier.spec.resolve import Decision
-from espalier.spec.sections import Spec
+from espalier.spec.sections import NetworkSpec, Spec
 from espalier.tasks import base as tasks
 from espalier.tasks.base import Task
 
@@ -41,7 +41,7 @@ def task_for(spec: Spec, index: Index, run: Run) -> Task:
     if spec.fit.task != "auto":
         return tasks.get(spec.fit.task)
     if spec.network is not None and spec.network.name:
-        return tasks.get(registry.get(spec.network.name).task)
+        return tasks.get(registry.get(spec.network.name).task_of(spec.network))
     suited = tasks.ranked(index.kinds)
     if not suited:
         kinds = ", ".join(sorted(index.kinds)) or "none"
@@ -55,7 +55,7 @@ def task_for(spec: Spec, index: Index, run: Run) -> Task:
 
 def _recipes(task: str) -> list[Network]:
     """The networks that `fit` may choose for a task."""
-    return [card for card in registry.for_task(task) if card.fit_presets]
+    return [card for card in registry.for_task(task) if card.fit_presets_for(task)]
 
 
 def begin(spec: Spec, task: Task, run: Run) -> Begun:
@@ -66,6 +66,7 @@ def begin(spec: Spec, task: Task, run: Run) -> Begun:
     spec, chosen = _choose_network(spec, task, run)
     assert spec.network is not None
     card = registry.get(spec.network.name)
+    _check_task(card, spec.network, task)
     found = start.choose(spec.network.backbone, task=task.name, licences=spec.licences, say=run.say)
     if not card.encoder_suffices and spec.train.start_from is None:
         run.say(_untrained(card, task, spec, found))
@@ -73,6 +74,16 @@ def begin(spec: Spec, task: Task, run: Run) -> Begun:
     if found.licence is not None:
         run.emit("licence", **{key: found.licence[key] for key in ("name", "licence", "url", "commercial")})
     return Begun(spec, task, card, found)
+
+
+def _check_task(card: Network, network: NetworkSpec, task: Task) -> None:
+    """Raises SpecError for a network that does another task than the one that was asked for."""
+    does = card.task_of(network)
+    if does == task.name:
+        return
+    values = " ".join(f"network.{knob}={str(other == task.name).lower()}" for knob, other in card.switches.items())
+    fix = f"take {values}" if task.name in card.tasks else "name another network, or leave fit.task out"
+    raise SpecError(Problem("fit.task", f"is {task.name}, and this {card.name} does {does}", fix=fix))
 
 
 def _untrained(card: Network, task: Task, spec: Spec, found: Start) -> str:
@@ -92,10 +103,10 @@ def _choose_network(spec: Spec, task: Task, run: Run) -> tuple[Spec, list[Decisi
         raise SpecError(Problem("network.name", f"fit has no recipe for {task.name} yet", fix="name a network"))
     card, device = fitting[0], _device(spec)
     wishes_backbone = spec.network is not None and "name" in spec.network.backbone.model_fields_set
-    preset = card.fit_preset(device, spec.fit.minutes)
+    preset = card.fit_preset(task.name, device, spec.fit.minutes)
     spec = with_network(spec, card.name, preset=preset, lookup=lookup)
     decisions = [Decision("network.name", "auto", card.name, f"the recipe for {task.name}")]
-    if len(card.fit_presets) > 1:
+    if len(card.fit_presets_for(task.name)) > 1:
         reason = f"{spec.fit.minutes:g} minutes on {device}"
         decisions.append(Decision("network.preset", "auto", preset, reason))
     if wishes_backbone:

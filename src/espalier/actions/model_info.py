@@ -52,7 +52,7 @@ class ModelInfo(BaseModel):
         rule = card.decode(spec.network)
         return cls(
             network=card.name,
-            task=card.task,
+            task=card.task_of(spec.network),
             classes=tuple(classes),
             spec=values_of(spec),
             prepare=card.prepare(spec.network).to_json(),

@@ -130,7 +130,7 @@ def _tell_data(data: Pictures, run: Run, *, resume: bool) -> None:
 
 def _begun(spec: Spec, run: Run) -> Begun:
     assert spec.network is not None
-    return begin(spec, tasks.get(registry.get(spec.network.name).task), run)
+    return begin(spec, tasks.get(registry.get(spec.network.name).task_of(spec.network)), run)
 
 
 def _with_monitor(plan: Recipe, scores: Scores, run: Run) -> Recipe:

@@ -43,7 +43,7 @@ class Network:
     """The card. Values of the form 'module:attribute' are imported when they are first needed."""
 
     name: str
-    task: str
+    task: str  # of its plain spec
     spec: type[NetworkSpec]
     build: str  # "module:fn", fn(spec, classes) -> TrainableModel
     prepare: Callable[[NetworkSpec], Prepare]  # of a resolved spec; no torch
@@ -62,11 +62,31 @@ class Network:
     fit_presets: tuple[FitPreset, ...] = ()  # those that `fit` may take, the largest first; none: it never chooses it
     encoder_suffices: bool = False  # do an encoder's published weights know the task already?
     needs_maps: bool = False  # does it look at an encoder's maps of several strides?
+    switches: Mapping[str, str] = field(default_factory=dict)  # a yes-or-no knob → the task that a yes makes it do
 
-    def fit_preset(self, device: str, minutes: float) -> str | None:
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """All that it can do, one task a spec; the plain spec's first."""
+        return (self.task, *self.switches.values())
+
+    def task_of(self, spec: NetworkSpec) -> str:
+        """What a network of this spec does."""
+        return next((task for knob, task in self.switches.items() if getattr(spec, knob)), self.task)
+
+    def task_of_preset(self, name: str) -> str:
+        """What a network of this preset does."""
+        values = self.presets[name].get("network", {})
+        return next((task for knob, task in self.switches.items() if values.get(knob)), self.task)
+
+    def fit_presets_for(self, task: str) -> tuple[FitPreset, ...]:
+        """Those that `fit` may take for a task, the largest first."""
+        return tuple(preset for preset in self.fit_presets if self.task_of_preset(preset.name) == task)
+
+    def fit_preset(self, task: str, device: str, minutes: float) -> str | None:
         """The preset that `fit` takes with so much time on such a device: the first that suits, else the last."""
-        suited = (preset.name for preset in self.fit_presets if preset.suits(device, minutes))
-        return next(suited, self.fit_presets[-1].name if self.fit_presets else None)
+        presets = self.fit_presets_for(task)
+        suited = (preset.name for preset in presets if preset.suits(device, minutes))
+        return next(suited, presets[-1].name if presets else None)
 
 
 class Probe(Protocol):

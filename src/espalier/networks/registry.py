@@ -36,8 +36,8 @@ def entry(name: str) -> NetworkEntry:
 
 
 def for_task(task: str) -> list[Network]:
-    """The cards of the house's own networks for a task."""
-    return [card for card in map(get, names()) if card.task == task]
+    """The cards of the house's own networks that can do a task."""
+    return [card for card in map(get, names()) if task in card.tasks]
 
 
 def _plug_in(name: str) -> Network:

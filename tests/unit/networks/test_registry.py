@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from importlib import metadata
 
 import pytest
 
 from espalier.errors import InputError
 from espalier.networks import registry
-from espalier.networks.card import Network
+from espalier.networks.card import FitPreset, Network
 
 
 class Entries:
@@ -58,6 +59,25 @@ def test_an_unknown_name_is_told_with_the_others(name: str, monkeypatch: pytest.
     monkeypatch.setattr(metadata, "entry_points", Entries(theirs=object()))
     with pytest.raises(InputError, match=r"the networks are: classifier, .*, theirs"):
         registry.get(name)
+
+
+@dataclass(frozen=True)
+class Switched:
+    masks: bool = False
+
+
+def test_a_knob_can_make_it_another_task_s() -> None:
+    presets = {"plain": {}, "outlined": {"network": {"masks": True}}}
+    fits = (FitPreset("outlined", minutes=30), FitPreset("plain"))
+    plain = registry.get("classifier")
+    card = replace(plain, switches={"masks": "instance"}, presets=presets, fit_presets=fits)
+    assert plain.tasks == ("classification",)
+    assert card.tasks == ("classification", "instance")
+    assert [card.task_of(Switched(masks=on)) for on in (False, True)] == list(card.tasks)  # type: ignore[arg-type]
+    assert [card.task_of_preset(name) for name in presets] == list(card.tasks)
+    assert card.fit_preset("instance", "cpu", 1) == "outlined"  # the last that there is for the task
+    assert card.fit_preset("classification", "cpu", 60) == "plain"
+    assert card.fit_preset("detection", "cpu", 60) is None
 
 
 def test_by_task() -> None:
