@@ -29,6 +29,13 @@ def generalized_iou(a_xyxy: Tensor, b_xyxy: Tensor, *, eps: float = 0.0) -> Tens
     return overlap / (union + eps) - (hull - union) / (hull + eps)
 
 
+def share_inside(a_xyxy: Tensor, b_xyxy: Tensor) -> Tensor:
+    """The share of a's own area that lies in b, of boxes that broadcast against each other; 0 for an empty a."""
+    overlap = _area(torch.maximum(a_xyxy[..., :2], b_xyxy[..., :2]), torch.minimum(a_xyxy[..., 2:], b_xyxy[..., 2:]))
+    area = _area(a_xyxy[..., :2], a_xyxy[..., 2:])
+    return overlap / area.clamp(min=torch.finfo(area.dtype).tiny)
+
+
 def inverse_sigmoid(value: Tensor, *, eps: float) -> Tensor:
     """The logit of a share; numerator and denominator are at least `eps`."""
     share = value.clamp(0, 1)

@@ -11,16 +11,21 @@ from torch import Tensor
 
 from espalier.errors import WorkError
 from espalier.layers.boxes import generalized_iou, to_corners
+from espalier.layers.unsaid import Unsaid
 
 ALPHA, GAMMA = 0.25, 2.0  # of the focal loss (Lin et al., 2017), in the matching costs and in the loss
 
 
 @dataclass(frozen=True)
 class Objects:
-    """The labelled objects of one picture: n class ids, and boxes cx, cy, w, h relative to the picture."""
+    """The labelled objects of one picture: n class ids, and boxes cx, cy, w, h relative to the picture.
+
+    `unsaid` is what the labels say nothing of, None where they say everything.
+    """
 
     class_N: Tensor
     box_N4: Tensor
+    unsaid: Unsaid | None = None
 
 
 @dataclass(frozen=True)

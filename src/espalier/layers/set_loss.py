@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from espalier.layers.boxes import generalized_iou, to_corners
 from espalier.layers.matching import ALPHA, GAMMA, Match, Objects
+from espalier.layers.unsaid import silent
 
 
 def set_losses(
@@ -21,7 +22,10 @@ def set_losses(
     divisor: float,
     giou_eps: float,
 ) -> dict[str, Tensor]:
-    """The terms `class`, `l1` and `giou`, each summed and divided by `divisor`. Unmatched queries are background."""
+    """The terms `class`, `l1` and `giou`, each summed and divided by `divisor`.
+
+    Unmatched queries are background, but for the classes that the labels say nothing of there.
+    """
     image = torch.cat([torch.full_like(m.query_N, n) for n, m in enumerate(matches)])
     query = torch.cat([m.query_N for m in matches])
     labels = torch.cat([o.class_N[m.object_N] for o, m in zip(objects, matches)])
@@ -29,21 +33,23 @@ def set_losses(
     hot[image, query, labels] = 1.0
     wanted = torch.cat([o.box_N4[m.object_N] for o, m in zip(objects, matches)])
     given = box_BQ4[image, query]
+    unsaid_BQC = silent(box_BQ4, [o.unsaid for o in objects], logits_BQC.shape[-1])
     giou = generalized_iou(to_corners(given), to_corners(wanted), eps=giou_eps)
     return {
-        "class": focal_sum(logits_BQC, hot) / divisor,
+        "class": focal_sum(logits_BQC, hot, unsaid_BQC) / divisor,
         "l1": functional.l1_loss(given, wanted, reduction="sum") / divisor,
         "giou": (1 - giou).sum() / divisor,
     }
 
 
-def focal_sum(logits: Tensor, target: Tensor) -> Tensor:
-    """Sigmoid focal loss, summed (Lin et al., 2017, eq. 5)."""
+def focal_sum(logits: Tensor, target: Tensor, unsaid: Tensor | None = None) -> Tensor:
+    """Sigmoid focal loss, summed (Lin et al., 2017, eq. 5); no loss where `unsaid` is true and the target 0."""
     plain = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
     share = logits.sigmoid()
     sure = share * target + (1 - share) * (1 - target)
     weight = ALPHA * target + (1 - ALPHA) * (1 - target)
-    return (weight * (1 - sure) ** GAMMA * plain).sum()
+    loss = weight * (1 - sure) ** GAMMA * plain
+    return loss.sum() if unsaid is None else loss.masked_fill(unsaid & (target == 0), 0).sum()
 
 
 def object_count(objects: Sequence[Objects]) -> float:

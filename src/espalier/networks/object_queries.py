@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from espalier.layers.detr import Criterion, Encoded, Said, Weights
 from espalier.layers.levels import Levels, padding_mask
 from espalier.layers.matching import Costs, Objects
 from espalier.layers.model import Batch, TrainableModel
+from espalier.layers.unsaid import Unsaid
 from espalier.networks.input import bands, size_hw
 
 if TYPE_CHECKING:
@@ -92,8 +93,31 @@ class ObjectQueries(TrainableModel):
 
 
 def labelled(batch: Batch) -> list[Objects]:
-    """The objects of each picture: class ids, and boxes relative to the valid picture."""
-    return [Objects(c, b) for c, b in zip(batch.targets["class_N"], batch.targets["box_N4"])]
+    """The objects of each picture: class ids, boxes relative to the valid picture, and what the labels don't say."""
+    targets = batch.targets
+    return [
+        Objects(c, b, unsaid)
+        for c, b, unsaid in zip(targets["class_N"], targets["box_N4"], _unsaid(targets, batch.size), strict=True)
+    ]
+
+
+def _unsaid(targets: Mapping[str, Any], pictures: int) -> list[Unsaid | None]:
+    """What the labels of each picture say nothing of; targets without these arrays say everything."""
+    names = ("ignored_class_K", "ignored_K4", "unlabelled_U")
+    if any(name not in targets for name in names):
+        return [None] * pictures
+    return [
+        Unsaid(regions, boxes, classes) if len(regions) or len(classes) else None
+        for regions, boxes, classes in zip(*(targets[name] for name in names), strict=True)
+    ]
+
+
+def of_any_class(objects: Sequence[Objects]) -> list[Objects]:
+    """The objects for answers that only tell objects from none, which is what the first class then stands for."""
+    return [
+        Objects(torch.zeros_like(each.class_N), each.box_N4, each.unsaid and each.unsaid.of_any_class())
+        for each in objects
+    ]
 
 
 def with_total(terms: Mapping[str, Tensor]) -> dict[str, Tensor]:

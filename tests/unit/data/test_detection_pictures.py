@@ -138,7 +138,7 @@ def test_a_mosaic_keeps_regions_and_what_was_not_labelled() -> None:
     whole = TASK.merged([
         TASK.targets(s, g, CLASSES) for s, g in zip((sample, plain, sample, plain), found.geometries, strict=True)
     ])  # fmt: skip
-    assert whole["unlabelled_C"].tolist() == [False, False, True, False, False, False]
+    assert whole["unlabelled_U"].tolist() == [2]
     assert sorted(whole["ignored_class_K"].tolist()) == [-1, -1, 1, 1]
     assert set(whole["class_N"].tolist()) <= {0, 3, 4}
 

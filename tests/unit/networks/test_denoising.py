@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from espalier.layers.matching import Objects
+from espalier.layers.unsaid import Unsaid
 from espalier.networks.dino.denoising import Denoising, Draws
 from espalier.networks.dino.spec import DenoisingSpec
 
@@ -62,3 +63,16 @@ def test_labels_flip_at_half_of_the_ratio() -> None:
 
 def test_nothing_to_noise() -> None:
     assert Denoising(DenoisingSpec(), 3, 8)([NONE, NONE]) is None
+
+
+def test_no_label_flips_to_a_class_that_its_picture_was_not_labelled_for() -> None:
+    nothing, no_boxes = torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4)
+    partly = Objects(ONE.class_N, ONE.box_N4, Unsaid(nothing, no_boxes, torch.tensor([0])))
+    denoising = Denoising(DenoisingSpec(queries=1, label_noise=1.0), 3, 8)
+    draws = Draws(torch.zeros(4), torch.tensor([0, 0, 1, 1]), torch.zeros(4, 4))
+    noised = denoising([partly, ONE], draws)  # rows: the positives of both pictures, then the negatives
+    assert noised is not None
+    labels = denoising.label.weight
+    assert torch.equal(noised.content_BQC[0], torch.stack([labels[2], labels[1]]))  # 0 may not be: it stays 2
+    assert torch.equal(noised.content_BQC[1], torch.stack([labels[0], labels[1]]))
+    assert [each.unsaid is None for each in noised.objects] == [False, True]

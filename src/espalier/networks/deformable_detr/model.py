@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 
 from espalier.layers.deformable_transformer import DecoderLayer, best_tokens, on_levels, proposals, refined
 from espalier.layers.detr import Encoded, Said, box_head, class_head
-from espalier.layers.matching import Objects
 from espalier.layers.model import Batch
 from espalier.layers.positions import box_positions
-from espalier.networks.object_queries import ObjectQueries, labelled, with_total
+from espalier.networks.object_queries import ObjectQueries, labelled, of_any_class, with_total
 
 if TYPE_CHECKING:
     from espalier.networks.deformable_detr.spec import DeformableDetrSpec
@@ -121,8 +119,7 @@ class DeformableDetr(ObjectQueries):
         said, first = self.answers(self.encode(**batch.inputs))
         terms = self.layer_terms(said, objects)
         if first is not None:
-            nameless = [Objects(torch.zeros_like(each.class_N), each.box_N4) for each in objects]
-            terms["encoder"] = self.criterion.weights.total(self.criterion(first, nameless))
+            terms["encoder"] = self.criterion.weights.total(self.criterion(first, of_any_class(objects)))
         return with_total(terms)
 
     def head_prefixes(self) -> tuple[str, ...]:

@@ -72,8 +72,9 @@ class Denoising(nn.Module):
         boxes = torch.cat([each.box_N4 for each in objects]).repeat(2 * groups, 1)
         if draws is None:
             draws = self._draw(len(labels) // (2 * groups), groups, boxes.device)
-        labels = torch.where(draws.flip_N < self.spec.label_noise / 2, draws.label_N, labels)
         picture, slot = _slots(objects, most, groups)
+        flipped = (draws.flip_N < self.spec.label_noise / 2) & _may_be(draws.label_N, picture, objects)
+        labels = torch.where(flipped, draws.label_N, labels)
         size = (len(objects), 2 * groups * most)
         content = self.label.weight.new_zeros(*size, self.label.embedding_dim)
         logits = boxes.new_zeros(*size, 4)
@@ -109,6 +110,15 @@ def _slots(objects: Sequence[Objects], most: int, groups: int) -> tuple[Tensor, 
     place = torch.cat([torch.arange(len(o.class_N), device=device) for o in objects])
     part = torch.arange(2 * groups, device=device)[:, None] * most
     return picture.repeat(2 * groups), (part + place).flatten()
+
+
+def _may_be(label_N: Tensor, picture_N: Tensor, objects: Sequence[Objects]) -> Tensor:
+    """(N,) is the label one that its picture was labelled for? Of others nobody knows whether they would be wrong."""
+    good_N = torch.ones_like(label_N, dtype=torch.bool)
+    for n, each in enumerate(objects):
+        if each.unsaid is not None:
+            good_N &= (picture_N != n) | ~torch.isin(label_N, each.unsaid.class_U)
+    return good_N
 
 
 def _positives(objects: Sequence[Objects], most: int, groups: int) -> list[Match]:

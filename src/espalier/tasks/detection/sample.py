@@ -92,30 +92,28 @@ def _placed(annotations: Annotations) -> tuple[NDArray[np.float32], NDArray[np.f
     return box_N4, area_N
 
 
-def arrays(truth: DetectionTarget, geometry: Geometry, count: int) -> dict[str, NDArray[Any]]:
+def arrays(truth: DetectionTarget, geometry: Geometry) -> dict[str, NDArray[Any]]:
     """`class_N` and `box_N4`, the objects to find; `ignored_class_K` and `ignored_K4`, where nothing is right or wrong.
 
     Boxes are centre x, centre y, width, height from 0 to 1 of the valid part of the input, cut off at its edges; what
-    is left without area is dropped. `ignored_class_K` is -1 where it holds for every class. `unlabelled_C` is true for
-    the classes that the labels say nothing about.
+    is left without area is dropped. `ignored_class_K` is -1 where it holds for every class. `unlabelled_U` are the
+    classes that the labels say nothing about: ids, so that a loss sees by the shape alone where there are none.
     """
     objects = ~truth.is_crowd
     box_N4, kept_N = _relative(truth.box_xyxy[objects], geometry)
     regions = np.concatenate([truth.box_xyxy[truth.is_crowd], truth.ignored_xyxy])
     region_class = np.concatenate([truth.class_id[truth.is_crowd], np.full(len(truth.ignored_xyxy), EVERY_CLASS)])
     region_K4, kept_K = _relative(regions, geometry)
-    unlabelled_C = np.zeros(count, np.bool_)
-    unlabelled_C[list(truth.unlabelled)] = True
     return {
         "class_N": truth.class_id[objects][kept_N],
         "box_N4": box_N4,
         "ignored_class_K": region_class[kept_K].astype(np.int64),
         "ignored_K4": region_K4,
-        "unlabelled_C": unlabelled_C,
+        "unlabelled_U": np.array(truth.unlabelled, np.int64),
     }
 
 
-RAGGED = ("class_N", "box_N4", "ignored_class_K", "ignored_K4")
+RAGGED = ("class_N", "box_N4", "ignored_class_K", "ignored_K4", "unlabelled_U")
 
 
 def _relative(box_N4: NDArray[np.float32], geometry: Geometry) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -138,7 +136,7 @@ def cut(truth: DetectionTarget, geometry: Geometry, min_visible: float) -> Detec
 def merged(targets: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
     """The `arrays` of pictures that lie side by side in one input, as one picture's."""
     found = {name: np.concatenate([each[name] for each in targets]) for name in RAGGED}
-    return {**found, "unlabelled_C": np.any([each["unlabelled_C"] for each in targets], axis=0)}
+    return {**found, "unlabelled_U": np.unique(found["unlabelled_U"])}
 
 
 def truth_words(truth: DetectionTarget, classes: Sequence[str]) -> str:

@@ -42,7 +42,7 @@ class DetectionTask:
 
     def targets(self, sample: Sample, geometry: Geometry, classes: Sequence[str]) -> dict[str, NDArray[Any]]:
         """`class_N`, `box_N4` (cx, cy, w, h, 0 to 1 of the input's valid part), ignored regions, unlabelled classes."""
-        return arrays(sample.target, geometry, len(classes))
+        return arrays(sample.target, geometry)
 
     def cut(self, sample: Sample, geometry: Geometry, *, min_visible: float) -> Sample:
         """Objects that the input hardly shows become regions in which their class is neither right nor wrong."""

@@ -72,8 +72,8 @@ def test_targets_are_relative_to_the_valid_part() -> None:
     np.testing.assert_allclose(found["box_N4"], [[0.15, 0.4, 0.2, 0.4]], atol=1e-7)
     assert found["ignored_class_K"].tolist() == [0, -1]
     np.testing.assert_allclose(found["ignored_K4"], [[0.25, 0.5, 0.5, 1], [0.875, 0.25, 0.25, 0.5]], atol=1e-7)
-    assert found["unlabelled_C"].tolist() == [True, False]
-    assert set(TASK.ragged) == set(found) - {"unlabelled_C"}
+    assert found["unlabelled_U"].tolist() == [0]
+    assert set(TASK.ragged) == set(found)
 
 
 def test_targets_are_cut_off_at_the_edge_and_dropped_outside() -> None:
