@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from espalier.actions import corruptions, labelled
-from espalier.actions.models import BackendName, OpenModel, open_model
+from espalier.actions.models import OpenModel, open_model
 from espalier.actions.scoring import Scored, figure_names, figures_json, galleries, score, words
 from espalier.blocks import Figure, Table
 from espalier.data.samples import Samples
 from espalier.errors import ModelError, Problem, UsageError
 from espalier.runs.run import Run
+from espalier.spec.fields import GraphBackend
 from espalier.spec.sections import Spec
 from espalier.spec.verbs import EvaluateSpec
 from espalier.tasks.base import Scores
@@ -41,7 +42,7 @@ def evaluate(spec: Spec, run: Run) -> dict[str, Any]:
     if asked.model is None:
         raise UsageError(Problem("evaluate.model", "no model was named", fix="espalier evaluate MODEL [PICTURES]"))
     wanted = corruptions.wanted(asked.corruptions, run)
-    models = opened(asked.model, device=asked.device, backend=_backend(asked), licences=spec.licences)
+    models = opened(asked.model, device=asked.device, backend=asked.backend, licences=spec.licences)
     pictures = labelled.for_scoring(asked.data, models[0])
     run.say(f"scoring on {pictures.words}: {len(pictures.index)} pictures")
     labelled.warn_of_seen(models[0], "the model", pictures, run)
@@ -58,7 +59,7 @@ def evaluate(spec: Spec, run: Run) -> dict[str, Any]:
     return result
 
 
-def opened(path: str, *, device: str, backend: BackendName, licences: str) -> list[OpenModel]:
+def opened(path: str, *, device: str, backend: GraphBackend, licences: str) -> list[OpenModel]:
     """The model at `path`; with `auto`, a run's checkpoint and then its bundle where it has both."""
     first = open_model(path, device=device, backend=backend, licences=licences)
     if backend != "auto" or first.kind == "bundle" or not (Path(path) / "run.json").is_file():
@@ -126,11 +127,3 @@ def speed_table(found: Sequence[Evaluated]) -> Table:
     return Table(
         "Speed while scoring", ["model", "backend", "device", "pictures/s"], rows, "reading and decoding included"
     )
-
-
-def _backend(asked: EvaluateSpec) -> BackendName:
-    known: tuple[BackendName, ...] = get_args(BackendName)
-    for name in known:
-        if name == asked.backend:
-            return name
-    raise UsageError(Problem("evaluate.backend", f"'{asked.backend}' is unknown", f"one of: {', '.join(known)}"))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from espalier import storage
 from espalier.actions import explain_blocks, explained
 from espalier.actions.explain_pictures import Chosen, chosen
 from espalier.actions.explained import Measured, Panel, Side, Sight
-from espalier.actions.models import BackendName, OpenModel, open_model
+from espalier.actions.models import OpenModel, open_model
 from espalier.errors import ImageError, ModelError, Problem, UsageError
 from espalier.explainer.faith import faith
 from espalier.explainer.kinds import FITS_ALL, KINDS, Options, make
@@ -94,9 +94,7 @@ def _all(
 def _opened(asked: ExplainSpec, licences: str) -> list[OpenModel]:
     if not asked.models:
         raise UsageError(Problem("explain.models", "no model was named", fix="espalier explain MODEL IMAGES"))
-    models = [
-        open_model(path, device=asked.device, backend=_backend(asked), licences=licences) for path in asked.models
-    ]
+    models = [open_model(path, device=asked.device, backend=asked.backend, licences=licences) for path in asked.models]
     for other in models[1:]:
         if other.task.name != models[0].task.name:
             what = f"does {other.task.name}, and {models[0].path} does {models[0].task.name}"
@@ -115,14 +113,6 @@ def _idle(asked: ExplainSpec) -> Iterator[str]:
         yield "explain.layer: no effect, neither gradcam nor features is among explain.maps"
     if maps and "rise" not in maps and asked.masks != default.masks:
         yield "explain.masks: no effect, rise is not among explain.maps"
-
-
-def _backend(asked: ExplainSpec) -> BackendName:
-    known: tuple[BackendName, ...] = get_args(BackendName)
-    for name in known:
-        if name == asked.backend:
-            return name
-    raise UsageError(Problem("explain.backend", f"'{asked.backend}' is unknown", f"one of: {', '.join(known)}"))
 
 
 def _explained(letter: str, model: OpenModel, asked: ExplainSpec) -> Explained:

@@ -18,12 +18,15 @@ from espalier.errors import InputError, LicenceError, MissingExtraError, ModelEr
 from espalier.networks import registry
 from espalier.networks.card import Network
 from espalier.networks.card import build as build_network
-from espalier.runtime.model import backend as bundle_backend
+from espalier.runtime.model import backend_of
 from espalier.runtime.predictor import Predictor
+from espalier.runtime.tiles import Tiles
+from espalier.spec.fields import BundleBackend, GraphBackend
 from espalier.spec.load import load_spec
 from espalier.spec.sections import Spec
 from espalier.tasks import base as tasks
 from espalier.vision.prepare import Prepare
+from espalier.vision.tiling import Tiling
 
 if TYPE_CHECKING:
     from espalier.layers.model import TrainableModel
@@ -32,7 +35,6 @@ if TYPE_CHECKING:
 CHECKPOINT, RUN = "checkpoint.json", "run.json"
 _LARGEST_INFO_BYTES = 64 * 2**20
 
-BackendName = Literal["auto", "onnxruntime", "torch"]
 Kind = Literal["checkpoint", "bundle"]
 
 lookup = registry.entry
@@ -50,6 +52,7 @@ class OpenModel(ABC):
     prepare: Prepare
     decoder: tasks.Decoder
     params: Mapping[str, Any]
+    tiles: Tiles | None
     licences: Sequence[Licence]
     device: str
 
@@ -74,7 +77,20 @@ class OpenModel(ABC):
 
     def predictor(self, *, batch_size: int = 8) -> Predictor:
         """prepare → backend → decode."""
-        return Predictor(self.prepare, self.backend, self.decoder, self.classes, self.params, batch_size=batch_size)
+        return Predictor(
+            self.prepare,
+            self.backend,
+            self.decoder,
+            self.classes,
+            self.params,
+            batch_size=batch_size,
+            tiles=self.tiles,
+        )
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """How large pictures are cut; None where they are asked whole."""
+        return None if self.tiles is None else self.tiles.tiling
 
     @property
     def holds_out(self) -> bool:
@@ -92,17 +108,19 @@ class BundleModel(OpenModel):
 
     kind: Kind = "bundle"
 
-    def __init__(self, path: str, device: str) -> None:
+    def __init__(self, path: str, device: str, backend: BundleBackend = "auto") -> None:
         self.bundle = Bundle.open(path)
+        self._backend: BundleBackend = backend
         manifest = self.bundle.manifest
         self.path, self.name, self.device = Path(path), manifest.name, device
         self.task, self.classes = self.bundle.task, manifest.classes
         self.prepare, self.decoder = self.bundle.prepare, self.bundle.decoder
         self.params, self.licences = manifest.decode.params, manifest.licences
+        self.tiles = Tiles.of(manifest.tiles, self.task, path)
 
     @cached_property
     def backend(self) -> Backend:
-        return bundle_backend(self.bundle, self.bundle.artifact(), device=self.device)
+        return backend_of(self.bundle, self._backend, device=self.device)
 
     @cached_property
     def info(self) -> ModelInfo | None:
@@ -133,6 +151,7 @@ class CheckpointModel(OpenModel):
         self.prepare = Prepare.from_json(self.info.prepare)
         self.decoder = self.task.decoder(self.info.decode.name, self.info.decode.version)
         self.params, self.licences = self.info.decode.params, self.info.licences
+        self.tiles = Tiles.of(self.info.tiles, self.task, str(path))
 
     @property
     def info(self) -> ModelInfo:
@@ -163,12 +182,12 @@ class CheckpointModel(OpenModel):
 
 
 def open_model(
-    path: str | Path, *, device: str = "auto", backend: BackendName = "auto", licences: str = "any"
+    path: str | Path, *, device: str = "auto", backend: GraphBackend = "auto", licences: str = "any"
 ) -> OpenModel:
     """The model at `path`. A run gives its best checkpoint (else its last, else its bundle).
 
-    `backend` "onnxruntime" asks for the bundle, "torch" for the checkpoint; "auto" takes a run's bundle where PyTorch
-    is not installed. Raises ModelError for what is no model, damaged, or has nothing for that backend, and LicenceError
+    `backend` "torch" asks for the checkpoint, the others for the bundle; "auto" takes a run's bundle where PyTorch is
+    not installed. Raises ModelError for what is no model, damaged, or has nothing for that backend, and LicenceError
     where `licences` is 'commercial' and a part of the model isn't known to allow that.
     """
     model = _opened(path, device, backend)
@@ -186,17 +205,17 @@ def _refuse(model: OpenModel) -> None:
         raise LicenceError(Problem(str(model.path), what, fix=fix))
 
 
-def _opened(path: str | Path, device: str, backend: BackendName) -> OpenModel:
+def _opened(path: str | Path, device: str, backend: GraphBackend) -> OpenModel:
     kind, found = _find(str(path), backend)
     if kind == "bundle":
         if backend == "torch":
             raise ModelError(
                 Problem(found, "is a bundle, which PyTorch does not run", fix="give the run or checkpoint")
             )
-        return BundleModel(found, device)
-    if backend == "onnxruntime":
+        return BundleModel(found, device, backend)
+    if backend not in ("auto", "torch"):
         fix = f"make a bundle first: espalier export {path}"
-        raise ModelError(Problem(found, "is a checkpoint, which ONNX Runtime does not run", fix=fix))
+        raise ModelError(Problem(found, f"is a checkpoint, which {backend} does not run", fix=fix))
     return CheckpointModel(Path(found), device)
 
 
@@ -234,7 +253,7 @@ def keep_decode(folder: Path, decode: Decode, scores: tasks.Scores) -> None:
     storage.write_json(path, {**raw, "decode": decode.model_dump(mode="json"), "figures": figures})
 
 
-def _find(path: str, backend: BackendName) -> tuple[Kind, str]:
+def _find(path: str, backend: GraphBackend) -> tuple[Kind, str]:
     """(kind, path) of the model, told by bundle.json, checkpoint.json or run.json."""
     for kind, name in (("bundle", MANIFEST), ("checkpoint", CHECKPOINT)):
         if _has(path, name):
@@ -256,11 +275,11 @@ def _has(path: str, name: str) -> bool:
         raise ModelError(*error.problems) from None
 
 
-def _in_run(run: Path, backend: BackendName) -> tuple[Kind, str]:
+def _in_run(run: Path, backend: GraphBackend) -> tuple[Kind, str]:
     checkpoints = [run / "checkpoints" / word for word in ("best", "last")]
     checkpoint = next((folder for folder in checkpoints if (folder / CHECKPOINT).is_file()), None)
     bundle = run / "bundle" if (run / "bundle" / MANIFEST).is_file() else None
-    prefer_bundle = backend == "onnxruntime" or (backend == "auto" and not _has_torch())
+    prefer_bundle = backend not in ("auto", "torch") or (backend == "auto" and not _has_torch())
     if bundle is not None and (prefer_bundle or checkpoint is None):
         return "bundle", str(bundle)
     if checkpoint is not None:

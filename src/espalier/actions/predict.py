@@ -53,7 +53,7 @@ def predict(spec: Spec, run: Run) -> dict[str, Any]:
     asked = spec.predict
     if asked.model is None:
         raise UsageError(Problem("predict.model", "no model was named", fix="espalier predict MODEL IMAGES"))
-    model = open_model(asked.model, device=asked.device, backend=_backend(asked), licences=spec.licences)
+    model = open_model(asked.model, device=asked.device, backend=asked.backend, licences=spec.licences)
     sources = expand(asked.images, recursive=asked.recursive, allow_urls=asked.allow_urls)
     run.say(f"{model.name} ({model.kind}, {model.backend.name} on {model.backend.device}): {len(sources)} pictures")
     reader, start = _Reader(model.channels, spec.data.max_pixels), time.perf_counter()
@@ -93,13 +93,6 @@ def _answers(
         if len(answers) <= _SAID:
             run.say(f"{query.name}: {model.task.words(prediction, model.classes)}")
     return answers
-
-
-def _backend(asked: PredictSpec) -> Any:
-    known = ("auto", "onnxruntime", "torch")
-    if asked.backend not in known:
-        raise UsageError(Problem("predict.backend", f"'{asked.backend}' is unknown", f"one of: {', '.join(known)}"))
-    return asked.backend
 
 
 def _draw(model: OpenModel, query: ImageQuery, prediction: Any, path: Path) -> None:

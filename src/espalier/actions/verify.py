@@ -11,7 +11,7 @@ from espalier.errors import InputError, Problem, UsageError
 from espalier.networks import card as cards
 from espalier.networks import registry
 from espalier.runs.run import Run
-from espalier.runtime.model import backend, bundle_path
+from espalier.runtime.model import backend_of, bundle_path
 from espalier.spec.sections import Spec
 from espalier.spec.verbs import VerifySpec
 
@@ -33,8 +33,7 @@ def verify(spec: Spec, run: Run) -> dict[str, Any]:
 
 def verify_bundle(bundle: Bundle, asked: VerifySpec) -> VerifyReport:
     """The report of an open bundle, by the backend and device that were asked for."""
-    artifact = bundle.artifact(backend="onnxruntime" if asked.backend == "auto" else asked.backend)
-    runs = backend(bundle, artifact, device=asked.device)
+    runs = backend_of(bundle, asked.backend, device=asked.device)
     return bundle.verify(runs.run, match=_match(bundle.manifest.provenance.network))
 
 

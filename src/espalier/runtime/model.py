@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,11 @@ from espalier.bundle.bundle import Bundle
 from espalier.bundle.manifest import Artifact
 from espalier.errors import ModelError, Problem
 from espalier.runtime.backend import Backend
+from espalier.runtime.backends import READS_ONNX, REFERENCE, onnx_backend
 from espalier.runtime.predictor import Predictor
 from espalier.runtime.sources import PictureSource, expand
+from espalier.runtime.tiles import Tiles
+from espalier.spec.fields import BundleBackend
 from espalier.tasks.base import ImageQuery, Task
 from espalier.vision.image import MAX_PIXELS, Source
 
@@ -53,13 +56,22 @@ class LoadedModel:
         return (source.read(channels=channels, max_pixels=max_pixels) for source in sources)
 
 
-def load(path: str | Path, *, device: str = "auto", batch_size: int = 8, threads: int | None = None) -> LoadedModel:
+def load(
+    path: str | Path,
+    *,
+    device: str = "auto",
+    backend: BundleBackend = "auto",
+    batch_size: int = 8,
+    threads: int | None = None,
+) -> LoadedModel:
     """The bundle at `path`: a folder, a zip, or a run that has one; every file is checked first.
 
-    Raises ModelError for a bundle that is missing, damaged or tampered with.
+    Raises ModelError for a bundle that is missing, damaged or tampered with, MissingExtraError where the backend is not
+    installed.
     """
     bundle = Bundle.open(bundle_path(path))
-    return LoadedModel(bundle, predictor(bundle, device=device, batch_size=batch_size, threads=threads))
+    runs = backend_of(bundle, backend, device=device, threads=threads)
+    return LoadedModel(bundle, predictor(bundle, runs, batch_size=batch_size))
 
 
 def bundle_path(path: str | Path) -> str:
@@ -69,31 +81,41 @@ def bundle_path(path: str | Path) -> str:
     return str(inside if is_run else path)
 
 
-def predictor(bundle: Bundle, *, device: str = "auto", batch_size: int = 8, threads: int | None = None) -> Predictor:
-    """The predictor of an open bundle, run by the reference backend."""
+def predictor(bundle: Bundle, runs: Backend, *, batch_size: int = 8) -> Predictor:
+    """The predictor of an open bundle."""
     decode = bundle.manifest.decode
-    runs = backend(bundle, bundle.artifact(), device=device, threads=threads)
     return Predictor(
-        bundle.prepare, runs, bundle.decoder, bundle.manifest.classes, decode.params, batch_size=batch_size
+        bundle.prepare,
+        runs,
+        bundle.decoder,
+        bundle.manifest.classes,
+        decode.params,
+        batch_size=batch_size,
+        tiles=Tiles.of(bundle.manifest.tiles, bundle.task, bundle.path),
     )
+
+
+def backend_of(
+    bundle: Bundle, name: BundleBackend = "auto", *, device: str = "auto", threads: int | None = None
+) -> Backend:
+    """What runs the bundle's ONNX graph, the reference for `auto`.
+
+    Raises ModelError for a bundle without such a graph, MissingExtraError where the backend is not installed.
+    """
+    return _made(REFERENCE if name == "auto" else name, bundle, bundle.artifact(), device, threads)
 
 
 def backend(bundle: Bundle, artifact: Artifact, *, device: str = "auto", threads: int | None = None) -> Backend:
     """What runs that artifact; raises ModelError where this version has no such backend."""
-    if artifact.backend not in _BACKENDS:
-        what = f"the artifact '{artifact.id}' is for the backend '{artifact.backend}', which this version does not have"
-        raise ModelError(Problem(bundle.path, what, f"one of: {', '.join(_BACKENDS)}", "update Espalier"))
-    return _BACKENDS[artifact.backend](bundle, artifact, device, threads)
+    return _made(artifact.backend, bundle, artifact, device, threads)
 
 
-def _onnxruntime(bundle: Bundle, artifact: Artifact, device: str, threads: int | None) -> Backend:
-    from espalier.runtime.backends.onnxruntime import OnnxRuntimeBackend
-
+def _made(name: str, bundle: Bundle, artifact: Artifact, device: str, threads: int | None) -> Backend:
+    if name not in READS_ONNX:
+        what = f"the artifact '{artifact.id}' is for the backend '{name}', which this version does not have"
+        raise ModelError(Problem(bundle.path, what, f"one of: {', '.join(READS_ONNX)}", "update Espalier"))
     where = f"{bundle.path}: {artifact.files[0].path}"
-    return OnnxRuntimeBackend(bundle.graph(artifact), device, threads, where=where)
-
-
-_BACKENDS: dict[str, Callable[[Bundle, Artifact, str, int | None], Backend]] = {"onnxruntime": _onnxruntime}
+    return onnx_backend(name, bundle.graph(artifact), device=device, threads=threads, where=where)
 
 
 def _many(images: Any) -> Iterable[Any]:

@@ -16,6 +16,12 @@ Auto = Literal["auto"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 """Where a graph runs."""
 
+BundleBackend = Literal["auto", "onnxruntime", "openvino"]
+"""What runs a bundle's graph; auto is ONNX Runtime."""
+
+GraphBackend = Literal[BundleBackend, "torch"]
+"""What runs a model's graph: a bundle's, or with torch a checkpoint's; auto takes what suits the model."""
+
 OUT_OF_RANGE = "out_of_range"
 """The type of the pydantic error that a number outside its field's bounds gives."""
 
