@@ -48,10 +48,10 @@ class Detections:
         for name, column in (("box_xyxy", box_N4), ("score", score), ("class_id", class_id), ("query", query)):
             object.__setattr__(self, name, column)
 
-    @staticmethod
-    def none(*, threshold: float = THRESHOLD) -> Detections:
+    @classmethod
+    def none(cls, *, threshold: float = THRESHOLD) -> Self:
         """No box at all."""
-        return Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0), threshold=threshold)
+        return cls(np.zeros((0, 4)), np.zeros(0), np.zeros(0), threshold=threshold)
 
     def __len__(self) -> int:
         return len(self.score)

@@ -116,6 +116,12 @@ def arrays(truth: DetectionTarget, geometry: Geometry) -> dict[str, NDArray[Any]
 RAGGED = ("class_N", "box_N4", "ignored_class_K", "ignored_K4", "unlabelled_U")
 
 
+def asked(truth: DetectionTarget, geometry: Geometry) -> NDArray[np.int64]:
+    """The numbers of the objects that `arrays` asks for, in its order."""
+    objects = np.flatnonzero(~truth.is_crowd)
+    return np.asarray(objects[_relative(truth.box_xyxy[objects], geometry)[1]])
+
+
 def _relative(box_N4: NDArray[np.float32], geometry: Geometry) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """The boxes in the input's valid part, those with an area alone; and which these are."""
     height, width = geometry.valid_hw

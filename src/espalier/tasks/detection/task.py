@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from espalier.tasks import base
-from espalier.tasks.base import Annotations, Answer, Comparison, Decoder, ExplainTarget, Mistake, Sample, Scores
-from espalier.tasks.detection import compare, decoders, draw, explained
+from espalier.tasks.base import Annotations, Comparison, Decoder, Mistake, Sample, Scores
+from espalier.tasks.detection import compare, decoders, draw
 from espalier.tasks.detection import prediction as said
 from espalier.tasks.detection.metrics import DetectionMetrics
 from espalier.tasks.detection.mistakes import mistakes
+from espalier.tasks.detection.objects import OUTLINES, ObjectTask
 from espalier.tasks.detection.prediction import Detections
-from espalier.tasks.detection.sample import RAGGED, DetectionTarget, arrays, cut, merged, target
+from espalier.tasks.detection.sample import RAGGED, DetectionTarget, arrays, merged, target
 from espalier.vision.geometry import Geometry
 
-OUTLINES = frozenset({"polygon", "rle", "mask"})
 
-
-class DetectionTask:
+class DetectionTask(ObjectTask):
     """A box, a class and a score for each object."""
 
     name = "detection"
-    mixable: tuple[str, ...] = ()
     ragged = RAGGED
-    background = True
 
     def fits(self, kinds: frozenset[str]) -> int:
         """20 for boxes; 5 for outlines alone, whose boxes will do."""
@@ -43,10 +39,6 @@ class DetectionTask:
     def targets(self, sample: Sample, geometry: Geometry, classes: Sequence[str]) -> dict[str, NDArray[Any]]:
         """`class_N`, `box_N4` (cx, cy, w, h, 0 to 1 of the input's valid part), ignored regions, unlabelled classes."""
         return arrays(sample.target, geometry)
-
-    def cut(self, sample: Sample, geometry: Geometry, *, min_visible: float) -> Sample:
-        """Objects that the input hardly shows become regions in which their class is neither right nor wrong."""
-        return replace(sample, target=cut(sample.target, geometry, min_visible))
 
     def merged(self, targets: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
         """The objects and regions of all; a class that one picture's labels leave out is left out of the whole."""
@@ -68,21 +60,11 @@ class DetectionTask:
         """B against A, paired over the pictures of both."""
         return compare.compare(a, b, bootstrap=bootstrap, seed=seed)
 
-    def resample(self, scores: Scores, *, n: int, seed: int) -> NDArray[np.float64]:
-        """(n,) mAP of `n` resamples of the pictures or their groups."""
-        kept = scores.per_item["kept"]
-        chunks = kept.weights(n=n, seed=seed, width=kept.headline.width)
-        return np.concatenate([kept.mean_average_precision(weights_NB)[0] for weights_NB in chunks])
-
     def mistakes(
         self, predictions: Sequence[Detections], samples: Sequence[Sample], classes: Sequence[str]
     ) -> list[Mistake]:
         """'wrong class', 'missed', 'false alarm', 'poor location': at each prediction's own threshold."""
         return mistakes(predictions, samples, classes)
-
-    def explain_targets(self, answer: Answer, asked: Sequence[str], classes: Sequence[str]) -> list[ExplainTarget]:
-        """Boxes by number ('box 0' is the surest), or the surest box of a class; without words the surest of all."""
-        return explained.targets(answer, asked, classes)
 
     def draw(
         self,
@@ -94,10 +76,6 @@ class DetectionTask:
     ) -> NDArray[np.uint8]:
         """The picture, RGB uint8, with the boxes that are said, and dashed what they miss of the truth."""
         return draw.draw(image_HWC, prediction, classes, truth=truth)
-
-    def words(self, prediction: Detections, classes: Sequence[str]) -> str:
-        """How many objects, and of which classes."""
-        return said.words(prediction, classes)
 
     def rows(self, prediction: Detections, classes: Sequence[str]) -> list[dict[str, Any]]:
         """A flat record for each box that is said."""

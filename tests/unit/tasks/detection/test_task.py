@@ -85,7 +85,8 @@ def test_targets_are_cut_off_at_the_edge_and_dropped_outside() -> None:
 
 
 def test_which_labels_fit() -> None:
-    assert base.ranked(["box"])[0] == base.ranked(["label", "box", "polygon"])[0] == "detection"
+    assert base.ranked(["box"])[0] == base.ranked(["label", "box"])[0] == "detection"
+    assert base.ranked(["box", "polygon"])[:2] == base.ranked(["rle"])[:2] == ["instance", "detection"]
     assert "detection" not in base.ranked(["label"])
 
 

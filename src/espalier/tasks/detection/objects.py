@@ -1,0 +1,43 @@
+"""What the tasks share that say of each object where it is, whatever they say it with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espalier.tasks.base import Answer, ExplainTarget, Sample, Scores
+from espalier.tasks.detection import explained
+from espalier.tasks.detection import prediction as said
+from espalier.tasks.detection.prediction import Detections
+from espalier.tasks.detection.sample import cut
+from espalier.vision.geometry import Geometry
+
+OUTLINES = frozenset({"polygon", "rle", "mask"})
+
+
+class ObjectTask:
+    """Objects with a class and a score, each of one query of the network."""
+
+    mixable: tuple[str, ...] = ()
+    background = True
+
+    def cut(self, sample: Sample, geometry: Geometry, *, min_visible: float) -> Sample:
+        """Objects that the input hardly shows become regions in which their class is neither right nor wrong."""
+        return replace(sample, target=cut(sample.target, geometry, min_visible))
+
+    def resample(self, scores: Scores, *, n: int, seed: int) -> NDArray[np.float64]:
+        """(n,) mAP of `n` resamples of the pictures or their groups."""
+        kept = scores.per_item["kept"]
+        chunks = kept.weights(n=n, seed=seed, width=kept.headline.width)
+        return np.concatenate([kept.mean_average_precision(weights_NB)[0] for weights_NB in chunks])
+
+    def explain_targets(self, answer: Answer, asked: Sequence[str], classes: Sequence[str]) -> list[ExplainTarget]:
+        """Boxes by number ('box 0' is the surest), or the surest box of a class; without words the surest of all."""
+        return explained.targets(answer, asked, classes)
+
+    def words(self, prediction: Detections, classes: Sequence[str]) -> str:
+        """How many objects, and of which classes."""
+        return said.words(prediction, classes)

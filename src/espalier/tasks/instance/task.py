@@ -1,0 +1,63 @@
+"""The task's object: detection, with a mask for each object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from espalier.tasks import base
+from espalier.tasks.base import Annotations, Decoder, Sample
+from espalier.tasks.detection.objects import OUTLINES, ObjectTask
+from espalier.tasks.detection.task import TASK as DETECTION
+from espalier.tasks.instance import decoders
+from espalier.tasks.instance import prediction as said
+from espalier.tasks.instance.prediction import Instances
+from espalier.tasks.instance.sample import RAGGED, masks, merged, target
+from espalier.vision.geometry import Geometry
+
+
+class InstanceTask(ObjectTask):
+    """A mask, a box, a class and a score for each object."""
+
+    name = "instance"
+    ragged = RAGGED
+
+    def fits(self, kinds: frozenset[str]) -> int:
+        """30 for outlines, beside boxes or alone; boxes are detection's."""
+        return 30 if kinds & OUTLINES else 0
+
+    def sample(self, query: Any, annotations: Annotations, classes: Sequence[str], *, name: str, group: str) -> Sample:
+        """The labels as an InstanceTarget. Raises DataError for an id that has no class, and for a box or an outline
+        that is none."""
+        height, width = query.image_HWC.shape[:2]
+        return Sample(query, target(annotations, classes, (height, width), name), name, group)
+
+    def targets(self, sample: Sample, geometry: Geometry, classes: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Detection's, and `mask_NHW` (n, H, W) uint8 in the input's pixels, `masked_N`: which of them are known."""
+        return {**DETECTION.targets(sample, geometry, classes), **masks(sample.target, geometry)}
+
+    def merged(self, targets: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+        """The objects, masks and regions of all; a class that one picture's labels leave out is left out of the
+        whole."""
+        return merged(targets)
+
+    def decoders(self) -> list[tuple[str, int]]:
+        """detr_masks."""
+        return base.decoder_names(decoders)
+
+    def decoder(self, name: str, version: int) -> Decoder:
+        """The decoder of that name and version; raises ModelError that names what there is."""
+        return base.find_decoder(decoders, name, version)
+
+    def rows(self, prediction: Instances, classes: Sequence[str]) -> list[dict[str, Any]]:
+        """A flat record for each object that is said, its mask as RLE."""
+        return said.rows(prediction, classes)
+
+    def to_json(self, prediction: Instances, classes: Sequence[str]) -> dict[str, Any]:
+        """The objects that are said, their masks as RLE and as polygons, and from which score on."""
+        return said.to_json(prediction, classes)
+
+
+TASK = InstanceTask()
