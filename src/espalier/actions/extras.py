@@ -10,6 +10,8 @@ from espalier.errors import MissingExtraError
 
 MODULES: Mapping[str, tuple[str, ...]] = {
     "train": ("torch", "torchvision", "timm", "lightning_fabric", "safetensors", "onnx", "onnxscript"),
+    "video": ("av",),
+    "track": ("edgefirst",),
     "s3": ("s3fs",),
     "gcs": ("gcsfs",),
     "azure": ("adlfs",),

@@ -6,6 +6,9 @@ from typing import Literal
 
 from espalier.spec.fields import Auto, BundleBackend, Device, GraphBackend, Model, knob
 
+PredictFormat = Literal["json", "jsonl", "csv", "pictures", "video", "crops", "coco", "yolo", "label_studio"]
+"""What `predict` can write."""
+
 
 class CorruptionsSpec(Model):
     """Also score the model on corrupted pictures: the 15 + 4 corruptions of ImageNet-C."""
@@ -56,17 +59,47 @@ class CompareSpec(Model):
 
 
 class PredictSpec(Model):
-    """Run a model on pictures."""
+    """Run a model on pictures, videos and streams."""
 
     model: str | None = knob(None, "MODEL: a run, a checkpoint folder, a bundle folder or zip")
-    images: tuple[str, ...] = knob((), "Pictures: files, folders, globs, URLs (these with allow_urls)")
+    images: tuple[str, ...] = knob(
+        (),
+        "Pictures and videos: files, folders, globs; a camera (/dev/video0), '-' (a pipe); URLs and streams such as "
+        "rtsp:// (these with allow_urls)",
+    )
     backend: GraphBackend = knob(
         "auto", "What runs the graph: onnxruntime or openvino a bundle's, torch a checkpoint's"
     )
     device: Device = knob("auto", "Where the graph runs")
-    batch_size: int = knob(8, "Pictures in a batch", ge=1, le=4096)
-    formats: tuple[Literal["json", "csv", "pictures"], ...] = knob(("json", "csv"), "What to write", flag="--formats")
-    allow_urls: bool = knob(False, "May pictures be fetched from http(s)?", flag="--allow-urls")
+    batch_size: int = knob(8, "Pictures in a batch; of a live stream always 1", ge=1, le=4096)
+    formats: tuple[PredictFormat, ...] = knob(
+        ("json", "csv"),
+        "What to write: json | jsonl | csv; pictures and video (drawn on); crops (each box cut out); "
+        "coco | yolo | label_studio (data sets of what the model says)",
+        flag="--formats",
+    )
+    every: int = knob(1, "Of a video take each so many-th frame", unit="frames", ge=1, le=1_000_000, flag="--every")
+    every_s: float = knob(
+        0.0, "Of a video take a frame each so many seconds; 0 takes no notice of time", unit="s", ge=0, flag="--every-s"
+    )
+    live: bool | Auto = knob(
+        "auto",
+        "Drop frames rather than fall behind; auto does for cameras, pipes, .m3u8 and streams, and never for files",
+        flag="--live",
+    )
+    timeout_s: float = knob(
+        10.0, "A stream that gives no frame for so long has stopped: the run ends with what it has", unit="s", gt=0
+    )
+    track: Literal["none", "bytetrack"] = knob(
+        "none", "Give the same object of a video the same number in every frame", flag="--track"
+    )
+    track_s: float = knob(
+        1.0, "Seconds that an object may be out of sight and keep its number", unit="s", gt=0, le=3600
+    )
+    crop_margin: float = knob(
+        0.0, "Crops also show so much around the box, as a share of its longer edge, on each side", ge=0, le=10
+    )
+    allow_urls: bool = knob(False, "May http(s) addresses and streams be read?", flag="--allow-urls")
     recursive: bool = knob(True, "Look into folders inside folders")
 
 

@@ -1,0 +1,303 @@
+"""Videos and streams as frames, each with its own time, by PyAV. Read one by one: a long video is never in memory."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espalier import storage
+from espalier.errors import ImageError, MissingExtraError, Problem
+from espalier.runtime.newest import Newest
+from espalier.tasks.base import ImageQuery
+from espalier.vision.channels import Channels
+from espalier.vision.image import MAX_PIXELS, read_image
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".ogv",
+     ".3gp", ".mjpg", ".mjpeg"}
+)  # fmt: skip
+"""File name endings (lower case) of the videos we read."""
+PLAYLISTS = frozenset({".m3u8"})
+STREAMS = ("rtsp://", "rtsps://", "rtmp://", "rtmps://", "rtp://", "udp://", "tcp://", "srt://")
+PIPE = "-"
+
+_LOCAL = "file,pipe,fd"  # a file must not make us fetch what it names
+_REMOTE = "http,https,httpproxy,tls,tcp,udp,rtp,rtsp,rtmp,rtmps,srt,crypto,data"
+_USUAL_RATE = Fraction(25)
+_FIX = "play it with another program; if that works, convert it to mp4 (H.264)"
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Which frames of a video are asked for, and when a stream has stopped.
+
+    `live` drops frames rather than falling behind; None does for what is live by its nature.
+    """
+
+    every: int = 1
+    every_s: float = 0.0
+    live: bool | None = None
+    timeout_s: float = 10.0
+
+
+@dataclass(frozen=True)
+class FrameQuery(ImageQuery):
+    """One frame of a video; its name is the video's and the frame's number, `clip.mp4#000123`.
+
+    `pts` counts `time_base` seconds, as the video says it.
+    """
+
+    video: str = ""
+    frame: int = 0
+    pts: int = 0
+    time_base: Fraction = Fraction(1)
+    rate: Fraction = _USUAL_RATE
+
+    @property
+    def time_s(self) -> float:
+        """When the frame is shown."""
+        return float(self.pts * self.time_base)
+
+
+@dataclass
+class VideoFacts:
+    """What happened while a video was read."""
+
+    name: str
+    taken: int = 0  # frames handed on
+    corrupt: int = 0
+    corrupt_s: float | None = None  # when the first of them is shown
+    dropped: int = 0
+    stopped: str = ""  # why it ended before its end
+    sound: bool = False
+
+    def lost(self, time_s: float | None) -> None:
+        """One more frame can't be decoded."""
+        if self.corrupt == 0:
+            self.corrupt_s = time_s
+        self.corrupt += 1
+
+    def warnings(self) -> list[str]:
+        """What somebody should know about it."""
+        at = "" if self.corrupt_s is None else f", the first at {self.corrupt_s:.3f} s"
+        said = [f"{self.corrupt} corrupt frame{'s' * (self.corrupt > 1)} left out{at}"] if self.corrupt else []
+        said += [f"{self.dropped} frames dropped so as not to fall behind"] if self.dropped else []
+        said += [f"it stopped: {self.stopped}; what came before is kept"] if self.stopped else []
+        return [f"{self.name}: {text}" for text in said]
+
+
+@dataclass(frozen=True)
+class VideoSource:
+    """One video or stream that was not read yet. `content` is a path, an address, a device, or `-`."""
+
+    name: str
+    content: str
+    frames: Frames = Frames()
+    facts: VideoFacts = field(default_factory=lambda: VideoFacts(""), compare=False)
+
+    @staticmethod
+    def of(content: str, frames: Frames) -> VideoSource:
+        """The source of that path or address. A password in it stays out of its name."""
+        name = "stdin" if content == PIPE else re.sub(r"(?<=://)[^/@]*@", "", content)
+        return VideoSource(name, content, frames, VideoFacts(name))
+
+    @property
+    def live(self) -> bool:
+        """Are frames dropped rather than falling behind?"""
+        return is_live(self.content) if self.frames.live is None else self.frames.live
+
+    def queries(self, *, channels: Channels = "rgb", max_pixels: int = MAX_PIXELS) -> Iterator[FrameQuery]:
+        """The frames asked for, as they come. Raises ImageError where not a single one can be read.
+
+        Raises MissingExtraError without PyAV. What goes wrong later is kept in `facts`, and ends nothing else.
+        """
+        found = self._newest() if self.live else _frames(self)
+        for number, frame, pts in found:
+            if frame.width * frame.height > max_pixels:
+                what = f"its frames have {frame.width} × {frame.height} px, more than {max_pixels:,}"
+                raise ImageError(Problem(self.name, what, fix="raise data.max_pixels if you trust it"))
+            self.facts.taken += 1
+            image_HWC = read_image(_upright(frame), channels=channels, max_pixels=max_pixels, name=self.name)
+            name = f"{self.name}#{number:06d}"
+            yield FrameQuery(image_HWC, name, self.name, number, pts, frame.time_base, _rate(frame))
+        if not self.facts.taken:
+            what = self.facts.stopped or "no frame of it can be decoded"
+            raise ImageError(Problem(self.name, what, fix=_FIX))
+
+    def _newest(self) -> Iterator[tuple[int, VideoFrame, int]]:
+        """The newest frame each time, read by a thread; ends where no other comes in time."""
+        newest = Newest(_frames(self), timeout_s=self.frames.timeout_s)
+        yield from newest
+        self.facts.dropped = newest.dropped
+        if newest.stalled:
+            self.facts.stopped = f"no frame came for {self.frames.timeout_s:g} s"
+
+
+def is_video(path: str) -> bool:
+    """Is it a video, a stream or a device, by its name alone?"""
+    return path == PIPE or path.startswith(STREAMS) or suffix(path) in SUFFIXES | PLAYLISTS or _is_special(path)
+
+
+def is_live(path: str) -> bool:
+    """Does it go on whether or not anybody reads?"""
+    return path == PIPE or path.startswith(STREAMS) or suffix(path) in PLAYLISTS or _is_special(path)
+
+
+def suffix(path: str) -> str:
+    """The ending in lower case with its dot; of an address without what follows a question mark."""
+    plain = path.split("::")[0]
+    return os.path.splitext(plain.split("?")[0] if "://" in plain else plain)[1].lower()  # noqa: PTH122
+
+
+def _is_special(path: str) -> bool:
+    """A device or a named pipe."""
+    try:
+        mode = Path(path).stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
+
+
+# ---- reading -----------------------------------------------------------------------------------------------------
+
+
+def _frames(source: VideoSource) -> Iterator[tuple[int, VideoFrame, int]]:
+    """(number, frame, pts) of the frames asked for. Raises ImageError for what can't be opened."""
+    with _opened(source) as container:
+        stream = next((s for s in container.streams.video if s.codec_context is not None), None)
+        if stream is None:
+            raise ImageError(Problem(source.name, "no video that this program can decode is in it", fix=_FIX))
+        source.facts.sound = bool(container.streams.audio)
+        wanted = _Wanted(source.frames)
+        for number, frame, pts in _timed(_decoded(container, stream, source.facts), stream):
+            if wanted(number, pts * frame.time_base):
+                yield number, frame, pts
+
+
+class _Wanted:
+    """Is a frame asked for? Each so many-th, and of those the first at or after each so many seconds."""
+
+    def __init__(self, frames: Frames) -> None:
+        self._every, self._every_s = frames.every, Fraction(frames.every_s).limit_denominator(10**6)
+        self._next: Fraction | None = None
+
+    def __call__(self, number: int, time_s: Fraction) -> bool:
+        if number % self._every:
+            return False
+        if not self._every_s:
+            return True
+        due = time_s if self._next is None else self._next
+        if time_s < due:
+            return False
+        self._next = due + self._every_s * ((time_s - due) // self._every_s + 1)
+        return True
+
+
+def _opened(source: VideoSource) -> InputContainer:
+    av = _pyav()
+    path = source.content
+    local = path == PIPE or "://" not in path
+    options = {"protocol_whitelist": _LOCAL if local else _REMOTE}
+    if path.startswith(("rtsp://", "rtsps://")):
+        options["rtsp_transport"] = "tcp"  # UDP loses packets, which are corrupt frames
+    kind = "v4l2" if local and path.startswith("/dev/video") else None
+    timeout = None if local else source.frames.timeout_s
+    try:
+        return av.open(_content(path), "r", format=kind, options=options, metadata_errors="replace", timeout=timeout)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise ImageError(Problem(source.name, f"the video can't be opened: {_reason(error)}", fix=_FIX)) from None
+
+
+def _content(path: str) -> Any:
+    """What PyAV opens: FFmpeg reads local files and streams itself, members of a zip and buckets come from us."""
+    if path == PIPE:
+        return "pipe:0"
+    if "://" in path and not path.startswith(("http://", "https://", *STREAMS)):
+        return storage.open_read(path)
+    return path if "://" in path else f"file:{path}"  # a name with a colon is no protocol
+
+
+def _decoded(container: InputContainer, stream: VideoStream, facts: VideoFacts) -> Iterator[tuple[int, VideoFrame]]:
+    """(number, frame) in the order of presentation; those that can't be decoded count too, and are left out."""
+    av = _pyav()
+    packets, number = container.demux(stream), 0
+    while True:
+        try:
+            packet = next(packets, None)
+        except (av.FFmpegError, OSError) as error:
+            facts.stopped = _reason(error)
+            return
+        if packet is None:
+            return
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            facts.lost(None if packet.pts is None else float(packet.pts * packet.time_base))
+            number += 1
+            continue
+        for frame in frames:
+            if frame.is_corrupt:
+                facts.lost(None if frame.pts is None else float(frame.pts * frame.time_base))
+            else:
+                yield number, frame
+            number += 1
+
+
+def _timed(frames: Iterator[tuple[int, VideoFrame]], stream: VideoStream) -> Iterator[tuple[int, VideoFrame, int]]:
+    """With each frame's time; where the video says none (raw streams), by the usual rate."""
+    rate = stream.average_rate or stream.guessed_rate or _USUAL_RATE
+    for number, frame in frames:
+        if frame.time_base is None:
+            frame.time_base = 1 / Fraction(rate)
+        pts = round(number / (rate * frame.time_base)) if frame.pts is None else frame.pts
+        frame.opaque = rate
+        yield number, frame, pts
+
+
+def _rate(frame: VideoFrame) -> Fraction:
+    found: Any = frame.opaque
+    return Fraction(found or _USUAL_RATE)
+
+
+def _upright(frame: VideoFrame) -> NDArray[np.uint8]:
+    """The frame, RGB uint8, turned and mirrored as its display matrix says (a telephone held upright)."""
+    image_HW3: NDArray[Any] = frame.to_ndarray(format="rgb24")
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return image_HW3
+    a, b, _, c, d, *_ = (int(v) for v in np.frombuffer(bytes(data), np.int32))
+    if abs(b) + abs(c) > abs(a) + abs(d):  # x' = c y, y' = b x
+        image_HW3, across, down = image_HW3.transpose(1, 0, 2), c, b
+    else:  # x' = a x, y' = d y
+        across, down = a, d
+    return np.ascontiguousarray(image_HW3[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1])
+
+
+def _reason(error: BaseException) -> str:
+    """Without the address, which may hold a password."""
+    name = type(error).__name__
+    if name == "ExitError":
+        return "it did not answer in time"
+    return str(getattr(error, "strerror", None) or error or name)
+
+
+def _pyav() -> Any:
+    try:
+        import av
+    except ModuleNotFoundError:
+        raise MissingExtraError("video", "reading a video") from None
+    return av
