@@ -16,6 +16,7 @@ from espalier.tasks.classification.metrics import ClassificationMetrics
 from espalier.tasks.classification.mistakes import mistakes
 from espalier.tasks.classification.prediction import Classification
 from espalier.tasks.classification.sample import class_vector, target
+from espalier.tasks.written import SaidLabels
 from espalier.vision.geometry import Geometry
 
 OBJECT_KINDS = frozenset({"box", "polygon", "rle", "mask"})
@@ -28,6 +29,7 @@ class ClassificationTask:
     mixable = ("class_C",)
     ragged: tuple[str, ...] = ()
     background = False
+    gives = frozenset({"label"})
 
     def fits(self, kinds: frozenset[str]) -> int:
         """10 for labels of whole pictures; 1 for objects: which of their classes are in the picture?"""
@@ -93,6 +95,13 @@ class ClassificationTask:
     def to_json(self, prediction: Classification, classes: Sequence[str]) -> dict[str, Any]:
         """The answer and every class's score."""
         return said.to_json(prediction, classes)
+
+    def annotations(self, prediction: Classification, classes: Sequence[str]) -> SaidLabels:
+        """The class that is said, or all that reach the threshold, as labels of the whole picture."""
+        class_id = np.array(prediction.class_ids, np.int64)
+        nowhere_N4 = np.full((len(class_id), 4), np.nan, np.float32)
+        labels = Annotations(class_id, nowhere_N4, np.zeros(len(class_id), np.bool_))
+        return SaidLabels(labels, prediction.score_C[class_id])
 
 
 TASK = ClassificationTask()

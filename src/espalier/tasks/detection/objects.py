@@ -8,11 +8,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.tasks.base import Answer, ExplainTarget, Sample, Scores
+from espalier.tasks.base import Annotations, Answer, ExplainTarget, Sample, Scores
 from espalier.tasks.detection import explained
 from espalier.tasks.detection import prediction as said
 from espalier.tasks.detection.prediction import Detections
 from espalier.tasks.detection.sample import cut
+from espalier.tasks.written import Boxes, SaidLabels
 from espalier.vision.geometry import Geometry
 
 OUTLINES = frozenset({"polygon", "rle", "mask"})
@@ -23,6 +24,7 @@ class ObjectTask:
 
     mixable: tuple[str, ...] = ()
     background = True
+    gives: frozenset[str] = frozenset({"box"})
 
     def cut(self, sample: Sample, geometry: Geometry, *, min_visible: float) -> Sample:
         """Objects that the input hardly shows become regions in which their class is neither right nor wrong."""
@@ -41,3 +43,17 @@ class ObjectTask:
     def words(self, prediction: Detections, classes: Sequence[str]) -> str:
         """How many objects, and of which classes."""
         return said.words(prediction, classes)
+
+    def annotations(self, prediction: Detections, classes: Sequence[str]) -> SaidLabels:
+        """The boxes that are said, as labels."""
+        said = prediction.said
+        return SaidLabels(Annotations(said.class_id, said.box_xyxy, np.zeros(len(said), np.bool_)), said.score)
+
+    def boxes(self, prediction: Detections) -> Boxes:
+        """All boxes, and which of them are said."""
+        is_said = prediction.score >= np.float32(prediction.threshold)
+        return Boxes(prediction.box_xyxy, prediction.score, prediction.class_id, is_said, prediction.threshold)
+
+    def tracked(self, prediction: Detections, track_id: NDArray[np.int64]) -> Detections:
+        """The prediction with the track of each box."""
+        return replace(prediction, track_id=track_id)

@@ -20,7 +20,8 @@ class Detections:
 
     A model gives many boxes that it hardly believes in: `said` are those whose score reaches `threshold`, which are
     what is drawn and written; scoring looks at all. `query` is the number of the network's query behind each box, -1
-    where there is none. Raises ValueError for rows that are none.
+    where there is none. In a video that is tracked, `track_id` is the same for the same object in every frame, -1 for
+    an object that has none. Raises ValueError for rows that are none.
     """
 
     box_xyxy: NDArray[Any]  # (n, 4) float32, source pixels
@@ -28,6 +29,7 @@ class Detections:
     class_id: NDArray[Any]  # (n,) int64, 0…C-1
     query: NDArray[Any] | None = None  # (n,) int64
     threshold: float = THRESHOLD
+    track_id: NDArray[Any] | None = None  # (n,) int64
 
     def __post_init__(self) -> None:
         box_N4 = np.asarray(self.box_xyxy, np.float32)
@@ -45,6 +47,8 @@ class Detections:
             raise ValueError("the threshold must lie between 0 and 1")
         if count and class_id.min() < 0:
             raise ValueError("class ids count from 0")
+        if self.track_id is not None:
+            object.__setattr__(self, "track_id", np.asarray(self.track_id, np.int64))
         for name, column in (("box_xyxy", box_N4), ("score", score), ("class_id", class_id), ("query", query)):
             object.__setattr__(self, name, column)
 
@@ -61,10 +65,10 @@ class Detections:
         rows = [rows] if isinstance(rows, (int, np.integer)) else rows
         return replace(self, **{name: getattr(self, name)[rows] for name in self._columns()})
 
-    @classmethod
-    def _columns(cls) -> tuple[str, ...]:
+    def _columns(self) -> tuple[str, ...]:
         """The fields that have a row for each box."""
-        return tuple(name for name in cls.__dataclass_fields__ if name != "threshold")
+        names = (name for name in self.__dataclass_fields__ if name != "threshold")
+        return tuple(name for name in names if getattr(self, name) is not None)
 
     @property
     def said(self) -> Self:
@@ -72,8 +76,16 @@ class Detections:
         return self[self.score >= np.float32(self.threshold)]
 
     def label(self, row: int, classes: Sequence[str]) -> str:
-        """A row in words, such as 'crown 97 %'."""
-        return f"{classes[self.class_id[row]]} {100 * self.score[row]:.0f} %"
+        """A row in words, such as 'crown 97 %', or 'crown 97 % #3' of track 3."""
+        track = -1 if self.track_id is None else int(self.track_id[row])
+        return f"{classes[self.class_id[row]]} {100 * self.score[row]:.0f} %" + (f" #{track}" if track >= 0 else "")
+
+    @property
+    def coloured_by(self) -> NDArray[np.int64]:
+        """(n,) the number that gives each box its colour: its track's, else its class's."""
+        if self.track_id is None:
+            return self.class_id
+        return np.where(self.track_id >= 0, self.track_id, self.class_id)
 
 
 def words(prediction: Detections, classes: Sequence[str]) -> str:
@@ -93,9 +105,16 @@ def rows(prediction: Detections, classes: Sequence[str]) -> list[dict[str, Any]]
             "class": classes[class_id],
             "score": round(float(score), 6),
             **{edge: round(float(v), DECIMALS) for edge, v in zip(("x1", "y1", "x2", "y2"), box, strict=True)},
+            **_track(said, row),
         }
-        for box, score, class_id in zip(said.box_xyxy, said.score, said.class_id, strict=True)
+        for row, (box, score, class_id) in enumerate(zip(said.box_xyxy, said.score, said.class_id, strict=True))
     ]
+
+
+def _track(said: Detections, row: int) -> dict[str, Any]:
+    if said.track_id is None:
+        return {}
+    return {"track_id": int(said.track_id[row]) if said.track_id[row] >= 0 else None}
 
 
 def to_json(prediction: Detections, classes: Sequence[str]) -> dict[str, Any]:
@@ -105,6 +124,7 @@ def to_json(prediction: Detections, classes: Sequence[str]) -> dict[str, Any]:
             "class": row["class"],
             "score": row["score"],
             "box_xyxy": [row[edge] for edge in ("x1", "y1", "x2", "y2")],
+            **({"track_id": row["track_id"]} if "track_id" in row else {}),
         }
         for row in rows(prediction, classes)
     ]
