@@ -180,6 +180,16 @@ def test_ignored_regions_come_back_or_are_told(name: str, pictures: Path, tmp_pa
         assert found.fingerprint() != replace(found, ignored=None).fingerprint()
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_what_pictures_were_labelled_for_comes_back(name: str, pictures: Path, tmp_path: Path) -> None:
+    source = plain(pictures, form=name).labelled_for(["dog,wild"], [2, 3])
+    assert convert.write({"train": source}, tmp_path / "out", format=name) == ()
+    found = read_index(str(tmp_path / "out"))
+    assert detect(Place(str(tmp_path / "out"))).name == name
+    told = {Path(found.path(row)).read_bytes(): found.unlabelled_classes(row) for row in range(6)}
+    assert told == {Path(source.path(row)).read_bytes(): source.unlabelled_classes(row) for row in range(6)}
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if "box" in get(name).holds])
 def test_boxes_outlines_and_empty_pictures_come_back(name: str, pictures: Path, tmp_path: Path) -> None:
     source = objects(pictures)

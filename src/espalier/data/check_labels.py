@@ -120,8 +120,12 @@ def repeats(index: Index) -> NDArray[np.bool_]:
 
 def classes_and_labels(index: Index, seen: Scan) -> Iterator[Finding]:
     """Classes without labels, classes with very few, pictures without labels."""
-    counts = index.picture_counts()
-    for c in np.flatnonzero(counts == 0):
+    counts, unlabelled = index.picture_counts(), index.unlabelled_counts()
+    for c in np.flatnonzero(unlabelled):
+        what = f"{unlabelled[c]} of {len(index)} pictures were not labelled for '{index.classes[c]}'"
+        fix = "there it is neither right nor wrong, in training as in scores"
+        yield Finding("info", "partly-labelled", index.source, what, fix)
+    for c in np.flatnonzero((counts == 0) & (unlabelled < len(index))):
         what = f"the class '{index.classes[c]}' has no picture here"
         yield Finding("info", "empty-class", index.source, what, "`espalier data filter` leaves it out")
     bare = np.flatnonzero(np.diff(index.offsets) == 0)

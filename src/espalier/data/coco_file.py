@@ -27,6 +27,7 @@ from espalier.vision.masks import segment_box
 
 Key = int | str
 _PIECE = 1 << 14
+_LARGEST_PX2 = 1e18  # a larger area is none
 _LISTED = 1000  # findings of one kind that are spelled out
 
 
@@ -38,6 +39,8 @@ class Picture(msgspec.Struct, gc=False):
     width: int | None = None
     height: int | None = None
     group: str | None = None  # ours: written by `data convert`
+    neg_category_ids: list[Key] | None = None  # LVIS: looked for and not there; what else isn't labelled is unknown
+    not_exhaustive_category_ids: list[Key] | None = None  # LVIS: there, and perhaps more of it than was labelled
 
 
 class Category(msgspec.Struct, gc=False):
@@ -68,10 +71,12 @@ class Label(msgspec.Struct, gc=False):
     bbox: Box | None = None
     iscrowd: int | bool | None = 0
     segmentation: Raw = Raw(b"")
+    area: Any = None  # a number, or not kept
 
 
 _image_id, _category_id, _id = attrgetter("image_id"), attrgetter("category_id"), attrgetter("id")
 _bbox, _iscrowd, _segmentation = attrgetter("bbox"), attrgetter("iscrowd"), attrgetter("segmentation")
+_area = attrgetter("area")
 
 
 class _Top(msgspec.Struct):
@@ -82,7 +87,7 @@ class _Top(msgspec.Struct):
 
 _KEPT = {
     "images": {*Picture.__struct_fields__, "license", "coco_url", "flickr_url", "date_captured"},
-    "annotations": {*Label.__struct_fields__, "area"},
+    "annotations": {*Label.__struct_fields__},
     "categories": {*Category.__struct_fields__, "supercategory"},
 }
 Item = TypeVar("Item", Picture, Category, Label)
@@ -101,6 +106,7 @@ class CocoFile:
     box_xyxy: NDArray[np.float32]
     is_crowd: NDArray[np.bool_]
     segments: Segments
+    area: NDArray[np.float64]  # NaN where none is given
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -232,6 +238,7 @@ class _Columns:
         self._annotation_id = np.empty(size, np.int64)
         self._box_xyxy = np.empty((size, 4), np.float32)
         self._is_crowd = np.empty(size, np.bool_)
+        self._area = np.empty(size, np.float64)
         self._stop = np.empty(size, np.int64)
         self._text = bytearray()
         self._lost: list[tuple[int, Label]] = []
@@ -245,6 +252,7 @@ class _Columns:
         self._annotation_id[part] = _numbers(labels, self._size)
         self._is_crowd[part] = np.fromiter(map(bool, map(_iscrowd, labels)), np.bool_, count)
         self._box_xyxy[part] = _boxes(labels)
+        self._area[part] = _areas(labels)
         outlines = list(map(_segmentation, labels))
         self._stop[part] = len(self._text) + np.cumsum(np.fromiter(map(len, outlines), np.int64, count))
         self._text += b"".join(outlines)
@@ -270,6 +278,7 @@ class _Columns:
             self._box_xyxy[rows],
             self._is_crowd[rows],
             Segments(self._text, start[rows], stop[rows]),
+            self._area[rows],
             findings,
         )
 
@@ -349,6 +358,19 @@ def _boxes(labels: list[Label]) -> NDArray[np.float32]:
     boxes[:, 2:] += boxes[:, :2]
     with np.errstate(over="ignore"):  # larger than float32: infinite, and found by `data check`
         return boxes.astype(np.float32)
+
+
+def _areas(labels: list[Label]) -> NDArray[np.float64]:
+    """px²; NaN for what is no area."""
+    found = list(map(_area, labels))
+    if not set(map(type, found)) <= {int, float}:
+        found = [value if type(value) in (int, float) else math.nan for value in found]
+    try:
+        areas = np.fromiter(found, np.float64, len(found))
+    except OverflowError:  # a whole number beyond float64
+        areas = np.array([value if abs(value) < _LARGEST_PX2 else math.nan for value in found], np.float64)
+    areas[~((areas >= 0) & (areas < _LARGEST_PX2))] = np.nan
+    return areas
 
 
 def _numbers(labels: list[Label], first: int) -> NDArray[np.int64]:

@@ -89,16 +89,27 @@ def convert(
 
 
 def merge(
-    paths: Sequence[str], *, into: str, format: str, images: str | None, group: str | None,
+    paths: Sequence[str], *, into: str, complete: bool = False, format: str, images: str | None, group: str | None,
     to: str | None, pictures: Pictures,
 ) -> Reply:  # fmt: skip
-    """Writes all data sets as one."""
+    """Writes all data sets as one; `complete` says that each was labelled for the classes of all."""
     if len(paths) < 2:
         raise UsageError(Problem("PATHS", "name at least two data sets to merge"))
     sets = [read_splits(path, format=format, images=images, group=group) for path in paths]
-    merged, losses = converting.merge(sets)
+    merged, losses = converting.merge(sets, complete=complete)
     first = next(iter(sets[0].values())).format
-    return _written(paths, merged, into, to or first, pictures, losses)
+    reply = _written(paths, merged, into, to or first, pictures, losses)
+    return dataclasses.replace(reply, lines=(*reply.lines, *_unlabelled(merged)))
+
+
+def _unlabelled(splits: Mapping[str, Index]) -> list[str]:
+    """How many pictures were not labelled for which class."""
+    return [
+        f"{split}: {count} of {len(index)} pictures were not labelled for '{name}': it is neither right nor wrong there"
+        for split, index in splits.items()
+        for name, count in zip(index.classes, index.unlabelled_counts().tolist())
+        if count
+    ]
 
 
 def filter_labels(

@@ -42,6 +42,8 @@ DATA_COMMANDS: tuple[Command, ...] = (
     Command("merge", "Put data sets together; classes with the same name are one", "espalier.data.commands:merge",
             (Argument("PATHS", "two or more data sets", many=True),
              Argument("--into", "the folder to write; it must not be there yet, or be empty", required=True),
+             Argument("--complete", "each set was labelled for the classes of all; without it a set's pictures are "
+                      "unlabelled for classes that it doesn't have", "switch"),
              *_READING, *_WRITING)),
     Command("filter", "Keep some classes or boxes", "espalier.data.commands:filter_labels",
             (_PATH, _OUT, Argument("--classes", "class names to keep", many=True),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from espalier import storage
+from espalier.data import labelled_classes
 from espalier.data.formats import get
 from espalier.data.formats.base import Loss
 from espalier.data.index import Index, join, unknown_class
@@ -52,6 +53,8 @@ def write(
                 split: [_absolute(index.path(row)) for row in range(len(index))] for split, index in splits.items()
             }
         losses = form.write(splits, names, made)
+        if not form.tells_classes:
+            losses = (*losses, *labelled_classes.write(splits, names, made))
     turned = sum(int(rows.sum()) for rows in (upright or {}).values())
     return (*losses, *([Loss("pictures turned upright and encoded anew", turned)] if turned else []))
 
@@ -124,16 +127,20 @@ def turned_upright(content: bytes) -> bytes:
     return out.getvalue()
 
 
-def merge(sets: Sequence[Splits]) -> tuple[dict[str, Index], tuple[Loss, ...]]:
+def merge(sets: Sequence[Splits], *, complete: bool = False) -> tuple[dict[str, Index], tuple[Loss, ...]]:
     """All pictures of several data sets, split by split; classes with the same name are one.
 
-    Ids are numbered anew. Paths become absolute, since the sets lie in different places.
+    A set's objects were not labelled for classes that it doesn't have, unless `complete` says that every set was
+    labelled for all. Ids are numbered anew. Paths become absolute, since the sets lie in different places.
     """
     classes = tuple(dict.fromkeys(name for splits in sets for index in splits.values() for name in index.classes))
     whole: dict[str, list[Index]] = {}
     for number, splits in enumerate(sets):
         for split, index in splits.items():
-            whole.setdefault(split, []).append(_rooted(index, number).with_classes(classes))
+            rooted = _rooted(index, number)
+            if not complete and _has_objects(splits) and len(index.classes) < len(classes):
+                rooted = _for_its_own_classes(rooted)
+            whole.setdefault(split, []).append(rooted.with_classes(classes))
     merged = {split: join(parts, source=parts[0].source) for split, parts in whole.items()}
     own = [index for splits in sets for index in splits.values() if index.format == "coco"]
     renumbered = sum(len(index.class_id) for index in own)
@@ -161,11 +168,35 @@ def remap(splits: Splits, names: Mapping[str, str]) -> dict[str, Index]:
 
 def _renamed(index: Index, names: Mapping[str, str]) -> Index:
     new_names = [names.get(name, name) for name in index.classes]
+def _has_objects(splits: Splits) -> bool:
+    """Are labels more than one word for a whole picture?"""
+    return any(index.kinds - {"label"} for index in splits.values())
+
+
+def _for_its_own_classes(index: Index) -> Index:
+    """The index with pictures that were labelled for no class that it doesn't have."""
+    unlabelled = np.zeros((len(index), len(index.classes) + 1), np.bool_)
+    if index.unlabelled is not None:
+        unlabelled |= index.unlabelled
+    unlabelled[:, -1] = True
+    return replace(index, unlabelled=unlabelled)
+
+
     classes = tuple(dict.fromkeys(new_names))
     table = np.array([classes.index(name) for name in new_names], np.int64)
     ids = [int(index.class_ids[new_names.index(name)]) for name in classes]
     class_id = table[index.class_id] if len(index.class_id) else index.class_id
-    return replace(index, classes=classes, class_ids=np.array(ids, np.int64), class_id=class_id)
+    unlabelled = None if index.unlabelled is None else _any_of(index.unlabelled, table, len(classes))
+    class_ids = np.array(ids, np.int64)
+    return replace(index, classes=classes, class_ids=class_ids, class_id=class_id, unlabelled=unlabelled)
+
+
+def _any_of(unlabelled: NDArray[np.bool_], table: NDArray[np.int64], classes: int) -> NDArray[np.bool_]:
+    """(N, C + 1) for classes made of others by `table`: labelled only where all of these were."""
+    found = np.zeros((len(unlabelled), classes + 1), np.bool_)
+    for old, new in enumerate([*table.tolist(), classes]):
+        found[:, new] |= unlabelled[:, old]
+    return found
 
 
 def keep(

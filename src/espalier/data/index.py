@@ -48,6 +48,10 @@ class Index:
     findings: tuple[Finding, ...] = field(default=(), compare=False)  # what the reader could not use
     files: NDArray[np.object_] | None = None  # (N,) str: each picture's own label file, or its place in one
     ignored: NDArray[np.object_] | None = None  # (N,) of (k, 4): regions of no class in which nothing counts
+    area: NDArray[np.float64] | None = None  # (M,) px² as the labels give it; NaN where they don't
+    unlabelled: NDArray[np.bool_] | None = None
+    """(N, C + 1) the classes that a picture was not labelled for, last whether that goes for any other class too; None
+    where every picture was labelled for all of them."""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -100,8 +104,39 @@ class Index:
         part = slice(start, stop)
         has_outlines = bool((self.segments.stop_M[part] > self.segments.start_M[part]).any())
         outlines: tuple[Any, ...] = tuple(self.segments[m] for m in range(start, stop)) if has_outlines else ()
-        ignored_xyxy = self.ignored_xyxy(row)
-        return Annotations(self.class_id[part], self.box_xyxy[part], self.is_crowd[part], outlines, ignored_xyxy)
+        return Annotations(
+            self.class_id[part],
+            self.box_xyxy[part],
+            self.is_crowd[part],
+            outlines,
+            self.ignored_xyxy(row),
+            None if self.area is None else self.area[part],
+            self.unlabelled_classes(row),
+        )
+
+    @property
+    def partly(self) -> NDArray[np.bool_]:
+        """(N,) which pictures were not labelled for all classes?"""
+        if self.unlabelled is None:
+            return np.zeros(len(self), np.bool_)
+        return np.asarray(self.unlabelled.any(axis=1), np.bool_)
+
+    def unlabelled_classes(self, row: int) -> tuple[int, ...]:
+        """The classes that a picture was not labelled for: there they are neither right nor wrong."""
+        return () if self.unlabelled is None else tuple(np.flatnonzero(self.unlabelled[row, :-1]).tolist())
+
+    def unlabelled_counts(self) -> NDArray[np.int64]:
+        """(C,) pictures that were not labelled for each class."""
+        if self.unlabelled is None:
+            return np.zeros(len(self.classes), np.int64)
+        return np.asarray(self.unlabelled[:, :-1].sum(axis=0), np.int64)
+
+    def labelled_for(self, names: Sequence[str], rows: Sequence[int] | None = None) -> Index:
+        """The same with those pictures (None: all) labelled for the classes of these names, and no others."""
+        unlabelled = _all_said(self) if self.unlabelled is None else self.unlabelled.copy()
+        out = np.array([*(name not in set(names) for name in self.classes), True])
+        unlabelled[slice(None) if rows is None else np.asarray(rows, np.int64)] = out
+        return replace(self, unlabelled=unlabelled)
 
     def counts(self) -> NDArray[np.int64]:
         """(C,) annotations of each class."""
@@ -133,6 +168,7 @@ class Index:
     def keep_annotations(self, keep_M: NDArray[np.bool_]) -> Index:
         """The same pictures with only the annotations where `keep_M` is true."""
         kept = np.concatenate([[0], np.cumsum(keep_M)])[self.offsets]
+            unlabelled=None if self.unlabelled is None else self.unlabelled[wanted],
         return replace(self._keep(np.flatnonzero(keep_M)), offsets=kept.astype(np.int64))
 
     def _keep(self, picked: NDArray[np.int64]) -> Index:
@@ -152,7 +188,9 @@ class Index:
     def with_classes(self, names: Sequence[str]) -> Index:
         """The same labels with class ids in the order of `names`, matched by name; classes without labels may go.
 
-        Raises DataError when a class that has labels is not among `names`.
+            area=None if self.area is None else self.area[picked],
+        A picture that was labelled for some classes alone was not for those that come. Raises DataError when a class
+        that has labels is not among `names`.
         """
         if tuple(names) == self.classes:
             return self
@@ -168,11 +206,18 @@ class Index:
             classes=tuple(names),
             class_ids=_complete_ids([own.get(name) for name in names]),
             class_id=table[self.class_id] if len(self.class_id) else self.class_id,
+        column = {name: number for number, name in enumerate(self.classes)}
         )
 
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of names, sizes, classes, groups and labels; the same wherever the folder lies."""
+        """SHA-256 (hex) of names, sizes, classes, groups and labels; the same wherever the folder lies.
+
+        Without the areas, from which nothing is learnt.
+        """
         digest = hashlib.sha256()
+            unlabelled=None
+            if self.unlabelled is None
+            else self.unlabelled[:, [*(column.get(name, -1) for name in names), -1]],
         for texts in (self.paths, self.classes, () if self.group is None else self.group):
             digest.update("\0".join(map(str, texts)).encode("utf-8", "surrogatepass") + b"\1")
         for column in (self.size_hw, self.offsets, self.class_id, self.box_xyxy, self.is_crowd):
@@ -187,6 +232,9 @@ class Index:
 
 def locate(root: str, path: str) -> str:
     """A path of a label file as one that can be opened: absolute paths and URLs as they are, others under `root`."""
+        if self.partly.any():
+            partly = [(row, self.unlabelled_classes(row)) for row in np.flatnonzero(self.partly).tolist()]
+            digest.update(repr(partly).encode() + b"\1")
     if "://" in path or path.startswith(("/", "\\")) or path[1:3] in (":\\", ":/"):
         return path
     return storage.join(root, path)
@@ -250,6 +298,8 @@ def assemble(
 
     `ignored` are boxes by picture.
     """
+    area: NDArray[np.float64] | None = None,
+    unlabelled: NDArray[np.bool_] | None = None,
     n, m = len(paths), len(image_row)
     order = _by_picture(image_row)
     boxes = np.full((m, 4), np.nan, np.float32) if box_xyxy is None else box_xyxy[order].astype(np.float32, copy=False)
@@ -280,9 +330,16 @@ def assemble(
 
 def _regions(ignored: Mapping[int, Sequence[Sequence[float]]], count: int) -> NDArray[np.object_]:
     """(N,) the boxes of each picture, (k, 4)."""
+        area=None if area is None or np.isnan(area).all() else area[order],
+        unlabelled=unlabelled if unlabelled is not None and unlabelled.any() else None,
     column = np.empty(count, np.object_)
     for row in range(count):
         column[row] = np.array(ignored.get(row, ()), np.float32).reshape(-1, 4)
+def _all_said(index: Index) -> NDArray[np.bool_]:
+    """(N, C + 1) every picture was labelled for every class."""
+    return np.zeros((len(index), len(index.classes) + 1), np.bool_)
+
+
     return column
 
 
@@ -333,3 +390,9 @@ def join(indexes: Sequence[Index], *, source: str) -> Index:
         files=files if all(index.files is not None for index in indexes) else None,
         ignored={row: boxes for row, boxes in enumerate(regions) if len(boxes)},
     )
+        area=np.concatenate([_areas(index) for index in indexes]),
+        unlabelled=np.concatenate([_all_said(i) if i.unlabelled is None else i.unlabelled for i in indexes]),
+
+
+def _areas(index: Index) -> NDArray[np.float64]:
+    return np.full(len(index.class_id), np.nan) if index.area is None else index.area

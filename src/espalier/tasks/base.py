@@ -42,6 +42,10 @@ class Annotations:
     ignored_xyxy: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     """(k, 4) regions of no class: what lies there was not labelled and counts neither for nor against a model."""
 
+    area: NDArray[np.float64] | None = None
+    """(n,) px² as the labels give it, NaN where they don't; None where they give none."""
+    unlabelled: tuple[int, ...] = ()
+    """Classes that the picture was not labelled for: wherever they are, they are neither right nor wrong."""
 
 @dataclass(frozen=True)
 class Sample:

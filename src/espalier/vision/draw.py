@@ -104,18 +104,40 @@ def draw_boxes(
         if edges is not None:
             colour = colours[n] if n < len(colours) else colour_of(n)
             _outline(canvas, edges, colour, line_px(picture.size), dashed=n < len(dashed) and dashed[n])
-    placed: list[tuple[str, Colour, Edges]] = []
-    for n, edges in reversed(shown):
-        if edges is not None and n < len(texts) and texts[n]:
-            colour = colours[n] if n < len(colours) else colour_of(n)
-            patch = _place(canvas, texts[n], edges, size_px, picture.size, [taken for _, _, taken in placed])
-            placed.append((texts[n], colour, patch))
-    for text, colour, patch in reversed(placed):
-        _label(canvas, text, patch[:2], colour, size_px, picture.size)
+    _write(canvas, shown, texts, colours, size_px, picture.size)
+    return np.asarray(picture)
+
+
+def draw_texts(
+    image_HWC: NDArray[Any], box_N4: NDArray[Any], texts: Sequence[str], *, colours: Sequence[Colour] = ()
+) -> NDArray[np.uint8]:
+    """The picture with the text of each box where `draw_boxes` writes it, without the boxes; RGB uint8."""
+    picture = Image.fromarray(to_rgb8(image_HWC))
+    shown = [(n, _edges(box, picture.size)) for n, box in enumerate(np.asarray(box_N4, np.float64).reshape(-1, 4))]
+    _write(ImageDraw.Draw(picture, "RGBA"), shown, texts, colours, _text_px(picture.size), picture.size)
     return np.asarray(picture)
 
 
 Edges = tuple[int, int, int, int]
+
+
+def _write(
+    canvas: ImageDraw.ImageDraw,
+    shown: Sequence[tuple[int, Edges | None]],
+    texts: Sequence[str],
+    colours: Sequence[Colour],
+    size_px: int,
+    size_wh: tuple[int, int],
+) -> None:
+    """The texts of boxes; later ones choose their place first, and lie on top."""
+    placed: list[tuple[str, Colour, Edges]] = []
+    for n, edges in reversed(shown):
+        if edges is not None and n < len(texts) and texts[n]:
+            colour = colours[n] if n < len(colours) else colour_of(n)
+            patch = _place(canvas, texts[n], edges, size_px, size_wh, [taken for _, _, taken in placed])
+            placed.append((texts[n], colour, patch))
+    for text, colour, patch in reversed(placed):
+        _label(canvas, text, patch[:2], colour, size_px, size_wh)
 
 
 def line_px(size_wh: tuple[int, int]) -> int:

@@ -129,11 +129,17 @@ def polygons_to_mask(polygons: Sequence[Sequence[float]], size_hw: tuple[int, in
 
 def filled(polygons: Sequence[Sequence[float]], size_hw: tuple[int, int]) -> Mask:
     """Pixels inside any of these polygons, by COCO's rule. They were checked; what lies outside is cut off."""
+    return decode_rle(filled_rle(polygons, size_hw))
+
+
+def filled_rle(polygons: Sequence[Sequence[float]], size_hw: tuple[int, int]) -> dict[str, Any]:
+    """The same as an RLE object."""
     from faster_coco_eval.core import mask as coco_mask
 
     if not polygons:
-        return np.zeros(size_hw, bool)
-    return decode_rle(coco_mask.merge(coco_mask.frPyObjects(list(polygons), *size_hw)))
+        return {"size": list(size_hw), "counts": packed(np.array([size_hw[0] * size_hw[1]]))}
+    found = coco_mask.merge(coco_mask.frPyObjects(list(polygons), *size_hw))
+    return {"size": list(size_hw), "counts": found["counts"].decode("ascii")}
 
 
 def checked_polygon(polygon: Sequence[float], size_hw: tuple[int, int], where: str) -> list[float]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from espalier import storage
+from espalier.data import labelled_classes as for_classes
 from espalier.data.findings import raise_errors
 from espalier.data.formats.base import Format, Options, Place, with_groups
-from espalier.data.index import Index
+from espalier.data.index import Index, unknown_class
 from espalier.errors import DataError, Problem
 
 
@@ -53,12 +54,14 @@ def read_splits(
     images: str | None = None,
     classes: Sequence[str] | str = "auto",
     group: str | None = None,
+    labelled_classes: Sequence[str] | str = "auto",
     strict: bool = True,
 ) -> dict[str, Index]:
     """The index of each part ('train', 'val', 'test') of a data set; all of it is 'train' when it has no parts.
 
     `images` is the folder that paths are relative to, `classes` the names in the order wanted (or 'auto'), `group` a
-    CSV column or a regular expression over the path. Raises DataError when nothing can be read and, if `strict`, when
+    CSV column or a regular expression over the path, `labelled_classes` the classes that all pictures were labelled for
+    (or 'auto': what the data says). Raises DataError when nothing can be read and, if `strict`, when
     anything in it can't be used; without it such things are left out and listed in `Index.findings`.
     """
     place = Place(str(path))
@@ -68,12 +71,23 @@ def read_splits(
     options = Options(images, names, group)
     form = detect(place) if format == "auto" else get(format)
     splits = {split: with_groups(index, group) for split, index in form.read(place, options).items()}
+    splits = for_classes.applied(splits, place.path if place.is_folder else place.folder)
     if not any(len(index) for index in splits.values()):
         raise_errors([finding for index in splits.values() for finding in index.findings], place.path)
         raise DataError(Problem(place.path, "there are no labelled pictures", f"read as {form.name}: {form.help}"))
     if strict:
         raise_errors([finding for index in splits.values() for finding in index.findings], place.path)
-    return splits if names is None else {split: index.with_classes(names) for split, index in splits.items()}
+    if names is not None:
+        splits = {split: index.with_classes(names) for split, index in splits.items()}
+    return splits if isinstance(labelled_classes, str) else _labelled_for(splits, labelled_classes)
+
+
+def _labelled_for(splits: Mapping[str, Index], names: Sequence[str]) -> dict[str, Index]:
+    known = next(iter(splits.values())).classes
+    unknown = [unknown_class("data.labelled_classes", name, known) for name in names if name not in known]
+    if unknown:
+        raise DataError(*unknown)
+    return {split: index.labelled_for(names) for split, index in splits.items()}
 
 
 def read_index(

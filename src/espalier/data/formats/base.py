@@ -91,6 +91,7 @@ class Format(Protocol):
     holds: frozenset[str]  # kinds of annotation that it can keep
     refers: bool  # may pictures stay where they are?
     by_stem: bool  # do label files find their pictures by the bare name, so that `a.jpg` and `a.png` would be one?
+    tells_classes: bool  # does its label file say for which classes a picture was labelled?
 
     def detect(self, place: Place) -> int:
         """How much it looks like this format, 0 (not at all) to 100."""

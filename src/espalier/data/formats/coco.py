@@ -34,6 +34,7 @@ class Coco:
     help = "a COCO .json file, or a folder with one for each of train, val and test (Roboflow's layout too)"
     holds = frozenset({"label", "box", "polygon", "rle"})
     refers = True
+    tells_classes = True
     by_stem = False
 
     def detect(self, place: Place) -> int:
@@ -145,10 +146,28 @@ def _roots(path: str, split: str) -> list[str]:
 def _class_ids(classes: Mapping[str, Key]) -> NDArray[np.int64]:
     ids = [key for key in classes.values() if isinstance(key, int) and abs(key) < 2**62]
     whole = len(ids) == len(classes) == len(set(ids))
+        area=file.area,
+        unlabelled=_unlabelled(file, table, len(classes)),
     return np.array(ids, np.int64) if whole else np.arange(1, len(classes) + 1)
 
 
 def _picture_ids(ids: Sequence[Key]) -> NDArray[np.int64]:
+def _unlabelled(file: CocoFile, class_of: NDArray[np.int64], classes: int) -> NDArray[np.bool_] | None:
+    """(N, C + 1) by LVIS's rule: of a picture that lists what it lacks, all else that it doesn't show is unlabelled."""
+    pictures = file.pictures
+    listed = np.array([picture.neg_category_ids is not None for picture in pictures], np.bool_)
+    if not listed.any() and not any(picture.not_exhaustive_category_ids for picture in pictures):
+        return None
+    place = {str(category.id): int(number) for category, number in zip(file.categories, class_of)}
+    out = np.zeros((len(pictures), classes + 1), np.bool_)
+    out[listed] = True
+    out[file.image_row, class_of[file.class_row] if len(class_of) else file.class_row] = False
+    for row, picture in enumerate(pictures):
+        for said, keys in ((False, picture.neg_category_ids), (True, picture.not_exhaustive_category_ids)):
+            out[row, [place[str(key)] for key in keys or () if str(key) in place]] = said
+    return out
+
+
     """The ids, or the rows when they aren't all numbers."""
     if set(map(type, ids)) == {int}:
         with contextlib.suppress(OverflowError):
@@ -219,11 +238,24 @@ def _document(index: Index, names: Sequence[str]) -> dict[str, Any]:
 def _picture(index: Index, row: int, name: str, number: int) -> dict[str, Any]:
     height, width = (int(side) for side in index.size_hw[row])
     item: dict[str, Any] = {"id": number, "file_name": name}
+        area=None if index.area is None else np.concatenate([index.area, np.full(count * classes, np.nan)]),
+        unlabelled=index.unlabelled,
     if height != UNKNOWN:
         item |= {"width": width, "height": height}
     if index.group is not None:
         item["group"] = str(index.group[row])
-    return item
+    return item | _partly(index, row)
+
+
+def _partly(index: Index, row: int) -> dict[str, list[int]]:
+    """LVIS's fields of a picture that was not labelled for all classes."""
+    if index.unlabelled is None or not index.unlabelled[row].any():
+        return {}
+    shown = np.zeros(len(index.classes), np.bool_)
+    shown[index.class_id[index.offsets[row] : index.offsets[row + 1]]] = True
+    out = index.unlabelled[row, :-1]
+    fields = {"neg_category_ids": ~out & ~shown, "not_exhaustive_category_ids": out & shown}
+    return {name: index.class_ids[which].tolist() for name, which in fields.items()}
 
 
 def _labels(index: Index, ids: NDArray[np.int64]) -> list[dict[str, Any]]:
@@ -254,3 +286,5 @@ def _unique_ids(ids: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 FORMAT = Coco()
+        if index.area is not None and not np.isnan(index.area[m]):
+            item["area"] = float(index.area[m])

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from espalier import storage
+from espalier.data import labelled_classes
 from espalier.data.findings import Finding
 from espalier.data.formats.base import (
     SPLIT_NAMES,
@@ -86,6 +87,7 @@ class Csv:
     help = "a .csv with the columns image and label; xmin, ymin, xmax, ymax, group and split are understood too"
     holds = frozenset({"label", "box"})
     refers = True
+    tells_classes = False
     by_stem = False
 
     def detect(self, place: Place) -> int:
@@ -156,6 +158,7 @@ def _delimiter(text: str) -> str:
 def _label_files(place: Place) -> dict[str, str]:
     """Split → file: by name, or the only .csv there is. Files of pictures' folders don't count."""
     names = [name for name in place.files if name.lower().endswith((".csv", ".tsv")) and "/" not in name]
+    names = [name for name in names if name != labelled_classes.FILE]
     if len(names) == 1:
         return {split_in_name(names[0]) or UNSPLIT: place.open(names[0])}
     found = {split_in_name(name): place.open(name) for name in reversed(names)}

@@ -64,6 +64,7 @@ class Cvat:
     help = "CVAT's annotations.xml (for images or for video, version 1.1), with the pictures in images/ or beside it"
     holds = frozenset({"label", "box", "polygon", "rle"})
     refers = True
+    tells_classes = False
     by_stem = False
 
     def detect(self, place: Place) -> int:

@@ -21,6 +21,7 @@ class Folders:
     help = "a folder with a folder of pictures for each class (train/, val/ and test/ above them are understood)"
     holds = frozenset({"label"})
     refers = False
+    tells_classes = False
     by_stem = False
 
     def detect(self, place: Place) -> int:

@@ -35,6 +35,7 @@ class Kitti:
     help = "KITTI: image_2/ and label_2/ (or images/ and labels/) with a .txt of fifteen fields a line for each picture"
     holds = frozenset({"box"})
     refers = False
+    tells_classes = False
     by_stem = True
 
     def detect(self, place: Place) -> int:

@@ -54,6 +54,7 @@ class LabelStudio:
     holds = frozenset({"label", "box", "polygon", "rle"})
     refers = True
     by_stem = False
+    tells_classes = False
 
     def detect(self, place: Place) -> int:
         """Sure of a .json that is a list of tasks."""

@@ -57,6 +57,7 @@ class Voc:
     help = "Pascal VOC: a picture and an .xml each, side by side or in JPEGImages/ and Annotations/"
     holds = frozenset({"box"})
     refers = False
+    tells_classes = False
     by_stem = True
 
     def detect(self, place: Place) -> int:

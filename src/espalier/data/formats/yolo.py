@@ -39,6 +39,7 @@ class Yolo:
     holds = frozenset({"box", "polygon"})
     refers = False
     by_stem = True
+    tells_classes = False
 
     def detect(self, place: Place) -> int:
         """Sure of a data.yaml with names; rather sure of text files beside pictures with lines of YOLO's kind."""

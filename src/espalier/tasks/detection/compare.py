@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,7 +11,7 @@ from espalier.blocks import Figure
 from espalier.tasks import intervals
 from espalier.tasks.base import Comparison, Mistake, Scores
 from espalier.tasks.detection.confidence import ALL, HALF
-from espalier.tasks.detection.figures import KEYS, WORDS, Kept
+from espalier.tasks.detection.figures import KEYS, Kept
 from espalier.tasks.pairs import Pairs, pair
 
 
@@ -29,15 +31,30 @@ def compare(a: Scores, b: Scores, *, bootstrap: int, seed: int) -> Comparison:
 
 
 def _differences(a: Scores, b: Scores, pairs: Pairs, *, bootstrap: int, seed: int) -> dict[str, Figure]:
+    kept: tuple[Kept, Kept] = (a.per_item["kept"], b.per_item["kept"])
+    found = differences(kept, pairs, lambda one, weights_NB: one.figures(weights_NB), bootstrap=bootstrap, seed=seed)
+    words = kept[0].noun.words()
+    return {key: found(i, words[key]) for i, key in enumerate(KEYS) if key in a.figures and key in b.figures}
+
+
+def differences(
+    kept: tuple[Kept, Kept],
+    pairs: Pairs,
+    statistic: Callable[[Kept, NDArray[np.float64]], NDArray[np.float64]],
+    *,
+    bootstrap: int,
+    seed: int,
+) -> Callable[[int, str], Figure]:
+    """(row, name) → B less A of that row of a statistic (F, B) of the weights, with its paired interval."""
+    one, other = kept
     unit_P = intervals.units(pairs.groups, len(pairs.groups))
     count = int(unit_P.max()) + 1
-    one, other = (scores.per_item["kept"] for scores in (a, b))
 
     def difference(weights_BU: NDArray[np.float64]) -> NDArray[np.float64]:
         weights_BP = weights_BU[:, unit_P]
         return np.asarray(
-            other.figures(_weights(other, pairs.picture_b, weights_BP))
-            - one.figures(_weights(one, pairs.picture_a, weights_BP))
+            statistic(other, _weights(other, pairs.picture_b, weights_BP))
+            - statistic(one, _weights(one, pairs.picture_a, weights_BP))
         )
 
     value = difference(np.ones((1, count)))[:, 0]
@@ -45,11 +62,7 @@ def _differences(a: Scores, b: Scores, pairs: Pairs, *, bootstrap: int, seed: in
     chunks = intervals.weights(count, n=bootstrap, seed=seed, width=width)
     drawn_FB = np.concatenate([difference(weights) for weights in chunks], axis=1)
     low, high = intervals.moved(drawn_FB.T, value)
-    return {
-        key: Figure(WORDS[key], float(value[i]), float(low[i]), float(high[i]), "%")
-        for i, key in enumerate(KEYS)
-        if key in a.figures and key in b.figures
-    }
+    return lambda row, name: Figure(name, float(value[row]), float(low[row]), float(high[row]), "%")
 
 
 def _weights(kept: Kept, picture: NDArray[np.int64], weights_BP: NDArray[np.float64]) -> NDArray[np.float64]:

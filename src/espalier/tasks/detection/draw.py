@@ -29,8 +29,8 @@ def draw(
     With `truth` the objects that none of them finds are dashed, in white.
     """
     said = prediction.said[::-1]  # the surest are drawn last, on top
-    missed = None if truth is None else _missed(said, truth)
-    image, times = _enlarged(drawing.to_rgb8(image_HWC))
+    missed = None if truth is None else missed_of(said, truth, boxes.iou(said.box_xyxy, truth.box_xyxy))
+    image, times = enlarged(drawing.to_rgb8(image_HWC))
     lost = 0 if missed is None else len(missed)
     crowded = len(said) + lost > LABELLED
     texts = [] if crowded else [said.label(row, classes) for row in range(len(said))]
@@ -42,23 +42,24 @@ def draw(
         image,
         boxes_N4 * times,
         texts=texts,
-        colours=[MISSED] * lost + [drawing.colour_of(int(c)) for c in said.class_id],
+        colours=[MISSED] * lost + [drawing.colour_of(int(c)) for c in (said.class_id if crowded else said.coloured_by)],
         dashed=[True] * lost,
     )
-    return _listed(drawn, said, classes, lost) if crowded else drawn
+    return listed(drawn, said, classes, lost) if crowded else drawn
 
 
-def _enlarged(image_HW3: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
+def enlarged(image_HW3: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
+    """The picture large enough to write on, and by which whole number it grew."""
     shorter, longer = sorted(image_HW3.shape[:2])
     times = max(1, min(-(-LEGIBLE_PX // shorter), LARGEST_PX // longer))
     return np.repeat(np.repeat(image_HW3, times, axis=0), times, axis=1), times
 
 
-def _missed(said: Detections, truth: DetectionTarget) -> NDArray[np.int64]:
-    """Objects that no box of their class overlaps by 0.5, each box taking the one that it overlaps most."""
+def missed_of(said: Detections, truth: DetectionTarget, iou_NM: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Objects that nothing said of their class overlaps by 0.5, each taking the one that it overlaps most; what is said
+    comes with the surest last."""
     free = ~truth.is_crowd
-    iou_NM = boxes.iou(said.box_xyxy, truth.box_xyxy)
-    iou_NM[said.class_id[:, None] != truth.class_id[None]] = 0
+    iou_NM = np.where(said.class_id[:, None] == truth.class_id[None], iou_NM, 0)
     for row in range(len(said) - 1, FREE, -1):
         best = int(np.argmax(np.where(free, iou_NM[row], 0))) if len(truth) else FREE
         if best != FREE and free[best] and iou_NM[row, best] >= OVERLAPS[0]:
@@ -66,7 +67,7 @@ def _missed(said: Detections, truth: DetectionTarget) -> NDArray[np.int64]:
     return np.flatnonzero(free)
 
 
-def _listed(drawn: NDArray[np.uint8], said: Detections, classes: Sequence[str], lost: int) -> NDArray[np.uint8]:
+def listed(drawn: NDArray[np.uint8], said: Detections, classes: Sequence[str], lost: int) -> NDArray[np.uint8]:
     """With the classes' names and counts in their colours, from the top left downwards."""
     counts = np.bincount(said.class_id, minlength=len(classes))
     lines = [

@@ -21,25 +21,41 @@ KEYS = (
     "map", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar1", "ar10", "ar100", "ar_small", "ar_medium",
     "ar_large", "f1", "precision", "recall",
 )  # fmt: skip
-WORDS = {
-    "map": "average precision (mAP)",
-    "ap50": "AP at overlap 0.50",
-    "ap75": "AP at overlap 0.75",
-    "ap_small": "AP of small objects",
-    "ap_medium": "AP of medium objects",
-    "ap_large": "AP of large objects",
-    "ar1": "recall with 1 box",
-    "ar10": "recall with 10 boxes",
-    "ar100": "recall with 100 boxes",
-    "ar_small": "recall of small objects",
-    "ar_medium": "recall of medium objects",
-    "ar_large": "recall of large objects",
-    "f1": "mean F1",
-    "precision": "precision (boxes that are right)",
-    "recall": "recall (objects that are found)",
-}
+PRECISIONS = KEYS[:3]
 STRICT = 5  # the overlap of 0.75 in matching's list
 RECALL_LIMITS = (1, 10, 100)
+
+
+@dataclass(frozen=True)
+class Noun:
+    """What overlaps: the words for it in figures and reports."""
+
+    one: str
+    many: str
+    score: str
+
+    def words(self) -> dict[str, str]:
+        """Each figure's name."""
+        return {
+            "map": self.score,
+            "ap50": "AP at overlap 0.50",
+            "ap75": "AP at overlap 0.75",
+            "ap_small": "AP of small objects",
+            "ap_medium": "AP of medium objects",
+            "ap_large": "AP of large objects",
+            "ar1": f"recall with 1 {self.one}",
+            "ar10": f"recall with 10 {self.many}",
+            "ar100": f"recall with 100 {self.many}",
+            "ar_small": "recall of small objects",
+            "ar_medium": "recall of medium objects",
+            "ar_large": "recall of large objects",
+            "f1": "mean F1",
+            "precision": f"precision ({self.many} that are right)",
+            "recall": "recall (objects that are found)",
+        }
+
+
+BOX = Noun("box", "boxes", "average precision (mAP)")
 
 
 @dataclass(frozen=True)
@@ -66,6 +82,7 @@ class Kept:
 
     columns: Columns
     same_picture: Pairs
+    noun: Noun = BOX
 
     @staticmethod
     def by_boxes(columns: Columns) -> Kept:
@@ -171,7 +188,16 @@ class Kept:
 
     def mean_average_precision(self, weights_NB: NDArray[np.float64]) -> NDArray[np.float64]:
         """(1, B) the headline figure alone, which is far quicker."""
-        return mean_of_classes(self.headline.average_precision(weights_NB)[:, 0].mean(axis=1))[None]
+        return self.precisions(weights_NB)[:1]
+
+    def precisions(self, weights_NB: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(3, B) the figures of `PRECISIONS` alone."""
+        return np.stack([mean_of_classes(ap_CB) for ap_CB in self.class_precisions(weights_NB)])
+
+    def class_precisions(self, weights_NB: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(3, C, B) the same of each class; NaN where there is no object."""
+        ap_CTB = self.headline.average_precision(weights_NB)[:, 0]
+        return np.stack([ap_CTB.mean(axis=1), ap_CTB[:, HALF], ap_CTB[:, STRICT]])
 
     @property
     def width(self) -> int:

@@ -15,7 +15,7 @@ from espalier.tasks.collected import FEW_OTHERS, Interval, Pictures, percentile
 from espalier.tasks.detection import report
 from espalier.tasks.detection.collected import Collector
 from espalier.tasks.detection.confidence import ALL
-from espalier.tasks.detection.figures import KEYS, WORDS, Drawn, Kept
+from espalier.tasks.detection.figures import KEYS, Drawn, Kept
 from espalier.tasks.detection.prediction import Detections
 
 
@@ -33,17 +33,18 @@ class DetectionMetrics:
     def compute(self, *, bootstrap: int = 0, seed: int = 0) -> Scores:
         """The figures; `bootstrap` resamples of the pictures give the intervals. Raises DataError without an object."""
         kept = Kept.by_boxes(self._collector.columns())
-        if not kept.matches.counted[:, ALL].any():
-            raise DataError(Problem("", "there is no labelled object to score", fix="give pictures with boxes"))
         return scores(kept, bootstrap=bootstrap, seed=seed)
 
 
 def scores(kept: Kept, *, bootstrap: int, seed: int) -> Scores:
-    """All figures with their intervals, and what a report shows."""
+    """All figures with their intervals, and what a report shows. Raises DataError without an object."""
+    if not kept.matches.counted[:, ALL].any():
+        fix = f"give pictures with {kept.noun.many}"
+        raise DataError(Problem("", "there is no labelled object to score", fix=fix))
     now = kept.now()
     drawn = kept.resampled(n=bootstrap, seed=seed) if bootstrap else None
     pictures = kept.columns.pictures
-    found = figures(now, drawn, pictures)
+    found = figures(kept, now, drawn)
     threshold = threshold_of(now, drawn)
     return Scores(
         main="map",
@@ -57,14 +58,14 @@ def scores(kept: Kept, *, bootstrap: int, seed: int) -> Scores:
     )
 
 
-def figures(now: Drawn, drawn: Drawn | None, pictures: Pictures) -> dict[str, Figure]:
+def figures(kept: Kept, now: Drawn, drawn: Drawn | None) -> dict[str, Figure]:
     """By key; without those that these pictures say nothing of, such as the AP of small objects where none is small."""
-    found = {}
+    found, words, pictures = {}, kept.noun.words(), kept.columns.pictures
     for row, key in enumerate(KEYS):
         value = float(now.figures[row, 0])
         if np.isfinite(value):
             between = Interval() if drawn is None else share(drawn.figures[row], value, pictures)
-            found[key] = between.figure(WORDS[key], value, "%")
+            found[key] = between.figure(words[key], value, "%")
     return found
 
 

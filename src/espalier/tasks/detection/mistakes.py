@@ -12,10 +12,9 @@ from espalier.tasks.detection.collected import Collector, Columns
 from espalier.tasks.detection.figures import Kept
 from espalier.tasks.detection.prediction import Detections
 from espalier.tasks.detection.sample import truth_words
-from espalier.vision import boxes
 
-Caption = Callable[[Columns, int, int], str]
-"""(columns, box, the object that its error is about) → what is said below the picture."""
+Caption = Callable[[Kept, int, int], str]
+"""(what was matched, box, the object that its error is about) → what is said below the picture."""
 
 KINDS = ("wrong class", "missed", "false alarm", "poor location")
 
@@ -28,27 +27,29 @@ def of_what_is_said(predictions: Sequence[Detections], samples: Sequence[Sample]
     return Kept.by_boxes(collector.columns())
 
 
-def mistakes(predictions: Sequence[Detections], samples: Sequence[Sample], classes: Sequence[str]) -> list[Mistake]:
-    """By kind; within a kind the pictures with the surest wrong box, or with the most objects missed, rank highest."""
-    kept = of_what_is_said(predictions, samples, classes)
-    columns, wrong = kept.columns, kept.errors
+def mistakes(kept: Kept, samples: Sequence[Sample]) -> list[Mistake]:
+    """By kind; within a kind the pictures with the surest wrong box, or with the most objects missed, rank highest.
+
+    `kept` are the matches of what is said alone.
+    """
     found = [
-        *_boxes(columns, wrong, CLASS, "wrong class", _called),
-        *_missed(columns, wrong, samples),
-        *_boxes(columns, wrong, BARE, "false alarm", _alarm),
-        *_boxes(columns, wrong, LOCATION, "poor location", _placed),
+        *_boxes(kept, CLASS, "wrong class", _called),
+        *_missed(kept.columns, kept.errors, samples),
+        *_boxes(kept, BARE, "false alarm", _alarm),
+        *_boxes(kept, LOCATION, "poor location", _placed),
     ]
     return sorted(found, key=lambda m: (KINDS.index(m.kind), -m.rank, m.index))
 
 
-def _boxes(columns: Columns, wrong: Errors, kind: int, name: str, caption: Caption) -> list[Mistake]:
+def _boxes(kept: Kept, kind: int, name: str, caption: Caption) -> list[Mistake]:
     """The surest box of that kind of each picture."""
+    columns, wrong = kept.columns, kept.errors
     rows = np.flatnonzero(wrong.kind == kind)
     rows = rows[np.argsort(-columns.found.score[rows], kind="stable")]
     first = rows[np.unique(columns.found.picture[rows], return_index=True)[1]]
     found = columns.found
     return [
-        Mistake(int(found.picture[d]), name, float(found.score[d]), caption(columns, int(d), int(wrong.about[d])))
+        Mistake(int(found.picture[d]), name, float(found.score[d]), caption(kept, int(d), int(wrong.about[d])))
         for d in first
     ]
 
@@ -57,17 +58,19 @@ def _sure(columns: Columns, row: int) -> str:
     return f"{columns.classes[columns.found.class_id[row]]} {100 * columns.found.score[row]:.0f} %"
 
 
-def _called(columns: Columns, row: int, about: int) -> str:
+def _called(kept: Kept, row: int, about: int) -> str:
+    columns = kept.columns
     return f"{columns.classes[columns.objects.class_id[about]]}; said {_sure(columns, row)}"
 
 
-def _alarm(columns: Columns, row: int, about: int) -> str:
-    return f"nothing there; said {_sure(columns, row)}"
+def _alarm(kept: Kept, row: int, about: int) -> str:
+    return f"nothing there; said {_sure(kept.columns, row)}"
 
 
-def _placed(columns: Columns, row: int, about: int) -> str:
-    overlap = boxes.iou(columns.found.box[[row]], columns.objects.box[[about]])[0, 0]
-    return f"{_sure(columns, row)}, overlaps by {100 * overlap:.0f} %"
+def _placed(kept: Kept, row: int, about: int) -> str:
+    pairs = kept.same_picture
+    overlap = pairs.iou[(pairs.found == row) & (pairs.object == about)][0]
+    return f"{_sure(kept.columns, row)}, overlaps by {100 * overlap:.0f} %"
 
 
 def _missed(columns: Columns, wrong: Errors, samples: Sequence[Sample]) -> list[Mistake]:

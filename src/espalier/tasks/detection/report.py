@@ -94,7 +94,7 @@ def _classes(shown: Shown) -> Table:
 
 
 def _sizes(shown: Shown) -> Table:
-    weight_N, found = shown.kept.columns.pictures.weight_N, shown.figures
+    weight_N, found, noun = shown.kept.columns.pictures.weight_N, shown.figures, shown.kept.noun
     rows: list[list[Cell]] = []
     for size, word in enumerate(SIZES):
         count = float((shown.kept.rankings.positives[size] @ weight_N).sum())
@@ -103,7 +103,7 @@ def _sizes(shown: Shown) -> Table:
     limits = ", ".join(f"with {m} {100 * found[f'ar{m}'].value:.1f} %" for m in RECALL_LIMITS if f"ar{m}" in found)
     note = (
         "small: up to 32² px, large: above 96² px; COCO's recall, the mean over overlaps 0.50 to 0.95, with up to 100 "
-        f"boxes of a class in a picture; by the number of boxes: {limits}"
+        f"{noun.many} of a class in a picture; by the number of {noun.many}: {limits}"
     )
     return Table("By size of the objects", ["size", "objects", "AP", "recall"], rows, note)
 
@@ -130,7 +130,11 @@ def _budget(shown: Shown) -> list[Block]:
         for row, name in enumerate(KINDS)
     ]
     columns = ["error", "count", *SIZES[1:], "gain in AP at 0.50"]
-    said = "over all boxes, however low their score; sizes are the object's, or the box's where it is about none"
+    noun = shown.kept.noun
+    said = (
+        f"over all {noun.many}, however low their score; sizes are the object's, or the {noun.one}'s where it is about "
+        "none"
+    )
     return [bars, Table("Errors by kind and size", columns, rows, said)]
 
 
@@ -179,7 +183,8 @@ def _precision(shown: Shown) -> Curve:
         Series("overlap 0.75", RECALLS.tolist(), strict.tolist(), dashed=True),
     ]
     note = "mean over the classes; COCO's interpolation: the best precision at this recall or a higher one"
-    return Curve("Precision over recall", "share of the objects that are found", "share of boxes right", series, note)
+    y_label = f"share of {shown.kept.noun.many} right"
+    return Curve("Precision over recall", "share of the objects that are found", y_label, series, note)
 
 
 def _confidence(shown: Shown) -> list[Curve]:
@@ -196,7 +201,7 @@ def _confidence(shown: Shown) -> list[Curve]:
     note = "mean over the classes, overlap 0.50"
     if shown.threshold is not None:
         note += f"; {shown.threshold.name} {shown.threshold.value:.2f}: {shown.threshold.note}"
-    x_label = "confidence from which a box is said"
+    x_label = f"confidence from which a {kept.noun.one} is said"
     curves = [Curve("Which threshold", x_label, "share", series, note)]
     each = _each(kept.columns.classes, np.stack([one.f1[:, 0] for one in rates]))
     if 1 < len(each) <= CLASS_CURVES:

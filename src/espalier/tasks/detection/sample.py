@@ -29,7 +29,7 @@ class DetectionTarget:
     box_xyxy: NDArray[np.float32]  # (n, 4)
     class_id: NDArray[np.int64]  # (n,)
     is_crowd: NDArray[np.bool_]  # (n,)
-    area: NDArray[np.float64]  # (n,) px² of the outline, where there is one, else of the box
+    area: NDArray[np.float64]  # (n,) px² as the labels give it, else of the outline, else of the box
     ignored_xyxy: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))  # (k, 4)
     unlabelled: tuple[int, ...] = ()
 
@@ -58,7 +58,7 @@ def target(annotations: Annotations, classes: Sequence[str], name: str) -> Detec
         np.asarray(annotations.is_crowd, np.bool_)[there_N],
         area_N[there_N],
         annotations.ignored_xyxy,
-        tuple(int(c) for c in np.unique(class_id[~there_N])),
+        tuple(sorted({*class_id[~there_N].tolist(), *annotations.unlabelled})),
     )
 
 
@@ -89,6 +89,8 @@ def _placed(annotations: Annotations) -> tuple[NDArray[np.float32], NDArray[np.f
         area_N[row] = masks.segment_area(outline)
         if np.isnan(box_N4[row]).any():
             box_N4[row] = masks.segment_box(outline)
+    if annotations.area is not None:
+        area_N = np.where(np.isnan(annotations.area), area_N, annotations.area)
     return box_N4, area_N
 
 

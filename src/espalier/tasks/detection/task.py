@@ -13,7 +13,7 @@ from espalier.tasks.base import Annotations, Comparison, Decoder, Mistake, Sampl
 from espalier.tasks.detection import compare, decoders, draw
 from espalier.tasks.detection import prediction as said
 from espalier.tasks.detection.metrics import DetectionMetrics
-from espalier.tasks.detection.mistakes import mistakes
+from espalier.tasks.detection.mistakes import mistakes, of_what_is_said
 from espalier.tasks.detection.objects import OUTLINES, ObjectTask
 from espalier.tasks.detection.prediction import Detections
 from espalier.tasks.detection.sample import RAGGED, DetectionTarget, arrays, merged, target
@@ -64,7 +64,7 @@ class DetectionTask(ObjectTask):
         self, predictions: Sequence[Detections], samples: Sequence[Sample], classes: Sequence[str]
     ) -> list[Mistake]:
         """'wrong class', 'missed', 'false alarm', 'poor location': at each prediction's own threshold."""
-        return mistakes(predictions, samples, classes)
+        return mistakes(of_what_is_said(predictions, samples, classes), samples)
 
     def draw(
         self,

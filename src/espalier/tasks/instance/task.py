@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from espalier.tasks import base
-from espalier.tasks.base import Annotations, Decoder, Sample
+from espalier.tasks.base import Annotations, Comparison, Decoder, Mistake, Sample, Scores
 from espalier.tasks.detection.objects import OUTLINES, ObjectTask
 from espalier.tasks.detection.task import TASK as DETECTION
-from espalier.tasks.instance import decoders
+from espalier.tasks.instance import compare, decoders, draw
 from espalier.tasks.instance import prediction as said
+from espalier.tasks.instance.metrics import InstanceMetrics
+from espalier.tasks.instance.mistakes import mistakes
 from espalier.tasks.instance.prediction import Instances
-from espalier.tasks.instance.sample import RAGGED, masks, merged, target
+from espalier.tasks.instance.sample import RAGGED, InstanceTarget, masks, merged, target
 from espalier.vision.geometry import Geometry
 
 
@@ -50,6 +53,31 @@ class InstanceTask(ObjectTask):
     def decoder(self, name: str, version: int) -> Decoder:
         """The decoder of that name and version; raises ModelError that names what there is."""
         return base.find_decoder(decoders, name, version)
+
+    def metrics(self, classes: Sequence[str]) -> InstanceMetrics:
+        """A fresh collector."""
+        return InstanceMetrics(classes)
+
+    def compare(self, a: Scores, b: Scores, *, bootstrap: int, seed: int) -> Comparison:
+        """B against A, paired over the pictures of both."""
+        return compare.compare(a, b, bootstrap=bootstrap, seed=seed)
+
+    def mistakes(
+        self, predictions: Sequence[Instances], samples: Sequence[Sample], classes: Sequence[str]
+    ) -> list[Mistake]:
+        """'wrong class', 'missed', 'false alarm', 'poor location', by masks: at each prediction's own threshold."""
+        return mistakes(predictions, samples, classes)
+
+    def draw(
+        self,
+        image_HWC: NDArray[Any],
+        prediction: Instances,
+        classes: Sequence[str],
+        *,
+        truth: InstanceTarget | None = None,
+    ) -> NDArray[np.uint8]:
+        """The picture, RGB uint8, with the masks that are said, and dashed what they miss of the truth."""
+        return draw.draw(image_HWC, prediction, classes, truth=truth)
 
     def rows(self, prediction: Instances, classes: Sequence[str]) -> list[dict[str, Any]]:
         """A flat record for each object that is said, its mask as RLE."""

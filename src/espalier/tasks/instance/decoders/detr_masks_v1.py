@@ -64,9 +64,8 @@ def _with_masks(said: Detections, masks: _Masks) -> Instances:
     assert said.query is not None
     first, row_of = np.unique(said.query, return_index=True, return_inverse=True)[1:]
     drawn = [masks(int(said.query[row]), said.box_xyxy[row]) for row in first]
-    return Instances(
-        said.box_xyxy, said.score, said.class_id, said.query, said.threshold, [drawn[i] for i in row_of.ravel()]
-    )
+    mask = [drawn[i] for i in row_of.ravel()]
+    return Instances(said.box_xyxy, said.score, said.class_id, said.query, said.threshold, mask=mask)
 
 
 class _Masks:
