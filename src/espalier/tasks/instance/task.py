@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from espalier.tasks import base
 from espalier.tasks.base import Annotations, Comparison, Decoder, Mistake, Sample, Scores
 from espalier.tasks.detection.objects import OUTLINES, ObjectTask
+from espalier.tasks.detection.prediction import Detections
 from espalier.tasks.detection.task import TASK as DETECTION
 from espalier.tasks.instance import compare, decoders, draw
 from espalier.tasks.instance import prediction as said
@@ -18,6 +20,7 @@ from espalier.tasks.instance.metrics import InstanceMetrics
 from espalier.tasks.instance.mistakes import mistakes
 from espalier.tasks.instance.prediction import Instances
 from espalier.tasks.instance.sample import RAGGED, InstanceTarget, masks, merged, target
+from espalier.tasks.written import SaidLabels
 from espalier.vision.geometry import Geometry
 
 
@@ -26,6 +29,7 @@ class InstanceTask(ObjectTask):
 
     name = "instance"
     ragged = RAGGED
+    gives = frozenset({"box", "polygon", "rle"})
 
     def fits(self, kinds: frozenset[str]) -> int:
         """30 for outlines, beside boxes or alone; boxes are detection's."""
@@ -86,6 +90,12 @@ class InstanceTask(ObjectTask):
     def to_json(self, prediction: Instances, classes: Sequence[str]) -> dict[str, Any]:
         """The objects that are said, their masks as RLE and as polygons, and from which score on."""
         return said.to_json(prediction, classes)
+
+    def annotations(self, prediction: Detections, classes: Sequence[str]) -> SaidLabels:
+        """The objects that are said, as labels with their masks."""
+        found = super().annotations(prediction, classes)
+        masks = list(prediction.said.mask) if isinstance(prediction, Instances) else ()
+        return replace(found, annotations=replace(found.annotations, segments=masks))
 
 
 TASK = InstanceTask()
