@@ -49,6 +49,7 @@ def galleries(
         pictures = list(_shown(run, model, samples, row, suite, at, seed, severity, number))
         title = f"Under each corruption at severity {severity}: {samples.index.name(row)}"
         note = "as the network sees it, with its answer" if at == "input" else "corrupted in its own pixels"
+        note += "" if model.tiling is None else "; the fullest tile"
         shown.append(Gallery(title, pictures, note))
     return shown
 
@@ -162,17 +163,28 @@ def _rows(samples: Samples, scored: Scored, count: int) -> list[int]:
 def _shown(
     run: Run, model: OpenModel, samples: Samples, row: int, suite: Suite, at: At, seed: int, severity: int, number: int
 ) -> Iterator[Picture]:
-    """The clean picture and each corrupted one, in the network's pixels: there the answer is drawn."""
-    maker = CorruptedMaker(samples, model.prepare, seed, at)
+    """The clean picture and each corrupted one, in the network's pixels: there the answer is drawn. Of a picture that
+    is cut the fullest tile is shown; the mark is of all of it."""
+    maker = CorruptedMaker(samples, model.prepare, seed, at, model.tiling)
     made = maker(CorruptedPlan(row, tuple(Corruption(name, severity) for name in suite.names)))
-    placed = [model.prepare.placed(samples[row].query), *made.placed]
+    clean = list(model.prepare.placed_parts(samples[row].query, model.tiling))
+    placed = [*clean, *made.placed]
+    seen = placed[_fullest(clean, samples.index.annotations(row).box_xyxy) :: len(clean)]
     predictor = model.predictor()
     answers = predictor.stream_placed(iter(placed))  # where the truth is
-    shown = predictor.stream_placed(map(_as_source, placed))  # where the picture is drawn
-    for name, one, answer, drawn in zip(("clean", *suite.names), placed, answers, shown, strict=True):
+    shown = predictor.stream_placed(map(_as_source, seen))  # where the picture is drawn
+    for name, one, answer, drawn in zip(("clean", *suite.names), seen, answers, shown, strict=True):
         image = samples.task.draw(_first(one), drawn, samples.index.classes)
         path = run.picture(f"corrupted-{number}-{name}", image)
         yield Picture(path, words(name), _mark(samples, answer, made.sample))
+
+
+def _fullest(parts: Sequence[Placed], box_N4: NDArray[np.float32]) -> int:
+    """The number of the tile in which most objects have their middle."""
+    middle_N2 = (box_N4[:, :2] + box_N4[:, 2:]) / 2
+    edges = [(0, 0, 0, 0) if part.tile is None else part.tile.window.box_xyxy for part in parts]
+    inside = [((middle_N2 >= edge[:2]) & (middle_N2 < edge[2:])).all(axis=1).sum() for edge in edges]
+    return int(np.argmax(inside))
 
 
 def _mark(samples: Samples, answer: Any, sample: Sample) -> str:

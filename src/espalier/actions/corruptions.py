@@ -75,7 +75,8 @@ def _at(spec: CorruptionsSpec, model: OpenModel) -> str:
     if spec.at == "source":
         return "pictures' own pixels"
     height, width = model.prepare.size_hw
-    return f"network's {width} × {height} px"
+    tile = "" if model.tiling is None else " tile by tile"
+    return f"network's {width} × {height} px{tile}"
 
 
 def _say(run: Run, model: OpenModel, found: Robustness, related: Errors | None) -> None:

@@ -58,6 +58,7 @@ def subject(model: CheckpointModel) -> Subject:
         classes=model.classes,
         prepare=model.prepare,
         decode=model.info.decode,
+        tiles=model.tiles,
         licences=tuple(model.licences),
         provenance=provenance(model.info),
     )

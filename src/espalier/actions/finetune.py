@@ -129,12 +129,13 @@ def loader_of(recipe: Recipe, index: Index) -> TrainingLoader:
     rank, world = rank_and_world()
     assert isinstance(train.batch_size, int)
     assert isinstance(train.workers, int)
+    samples = recipe.learnt(index)
     return TrainingLoader(
-        recipe.samples(index),
+        samples,
         recipe.task,
         recipe.prepare,
         train.augment,
-        batch_size=min(train.batch_size, len(index)),
+        batch_size=min(train.batch_size, samples.per_epoch),
         workers=train.workers,
         seed=recipe.spec.seed,
         classes=recipe.classes,

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from espalier.bundle.manifest import Decode, Licence
 from espalier.errors import ModelError, Problem
 from espalier.networks.card import Network
+from espalier.networks.input import tiling
 from espalier.spec.load import values_of
 from espalier.spec.sections import Spec
 
@@ -28,6 +29,7 @@ class ModelInfo(BaseModel):
     spec: dict[str, JsonValue]
     prepare: dict[str, JsonValue]
     decode: Decode
+    tiles: dict[str, JsonValue] | None = None  # how large pictures are cut; None: they are asked whole
     licences: tuple[Licence, ...] = ()
     data_fingerprint: str = ""
     run: str = ""
@@ -56,6 +58,7 @@ class ModelInfo(BaseModel):
             classes=tuple(classes),
             spec=values_of(spec),
             prepare=card.prepare(spec.network).to_json(),
+            tiles=None if (tiles := tiling(spec.network.input)) is None else tiles.to_json(),
             decode=Decode(name=rule.name, version=rule.version, params=dict(rule.params)),
             licences=tuple(licences),
             data_fingerprint=data_fingerprint,

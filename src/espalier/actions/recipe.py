@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from espalier.actions.begin import Begun
 from espalier.actions.model_info import ModelInfo
@@ -15,19 +17,24 @@ from espalier.backbones.start import Start
 from espalier.bundle.manifest import Decode, Licence
 from espalier.data.index import UNKNOWN, Index
 from espalier.data.samples import Samples
+from espalier.data.tiles import TileSamples, cut_index, tile_samples
 from espalier.errors import Problem, SpecError
 from espalier.networks import card as cards
 from espalier.networks.card import Network
+from espalier.networks.input import tiling
 from espalier.runs.run import Run
 from espalier.runtime.backend import Backend
 from espalier.runtime.predictor import Predictor
-from espalier.spec.facts import Facts, Hardware
+from espalier.runtime.tiles import Tiles
+from espalier.spec.facts import Facts, Hardware, TileFacts
 from espalier.spec.load import updated
 from espalier.spec.resolve import Decision, resolve
 from espalier.spec.sections import Spec
-from espalier.tasks.base import Decoder, Scores, Task
+from espalier.spec.training import TrainSpec
+from espalier.tasks.base import Decoder, Scores, Task, Tiled
 from espalier.vision.image import probe as probe_picture
 from espalier.vision.prepare import Prepare
+from espalier.vision.tiling import Tiling
 
 if TYPE_CHECKING:
     from espalier.layers.model import TrainableModel
@@ -47,6 +54,7 @@ class Recipe:
     prepare: Prepare
     decoder: Decoder
     decode: Decode
+    tiles: Tiles | None = None  # how large pictures are cut
     inherited: tuple[Licence, ...] = ()  # of the model that it starts from
 
     def build(self) -> TrainableModel:
@@ -61,12 +69,30 @@ class Recipe:
         return model
 
     def samples(self, index: Index) -> Samples:
-        """The pictures as the network reads them."""
+        """The pictures as they are scored: whole, whatever the network sees of them at once."""
         return Samples(index, self.task, self.prepare.inputs[0].channels, self.spec.data.max_pixels)
+
+    def learnt(self, index: Index) -> Samples | TileSamples:
+        """The pictures as the network learns from them, or their tiles."""
+        samples = self.samples(index)
+        if self.tiles is None:
+            return samples
+        train = self.spec.train
+        return tile_samples(
+            samples, self.tiles.tiling, least=train.augment.min_visible, background=train.tile_background
+        )
 
     def predictor(self, backend: Backend, *, batch_size: int = 16) -> Predictor:
         """prepare → backend → decode."""
-        return Predictor(self.prepare, backend, self.decoder, self.classes, self.decode.params, batch_size=batch_size)
+        return Predictor(
+            self.prepare,
+            backend,
+            self.decoder,
+            self.classes,
+            self.decode.params,
+            batch_size=batch_size,
+            tiles=self.tiles,
+        )
 
     @property
     def licences(self) -> tuple[Licence, ...]:
@@ -118,11 +144,13 @@ def make(begun: Begun, train: Index, *, n_val: int, run: Run) -> Recipe:
     from espalier.trainer.devices import hardware
 
     _refuse_blending(begun.spec, begun.task)
+    _refuse_tiles(begun.spec, begun.task)
     spec, decisions = resolve(begun.spec, facts_of(train, begun, hardware(), n_val=n_val))
     run.decisions(decisions)
     assert spec.network is not None
     rule = begun.card.decode(spec.network)
-    return Recipe(
+    cut = tiling(spec.network.input)
+    recipe = Recipe(
         begun.card,
         spec,
         begun.start,
@@ -131,7 +159,20 @@ def make(begun: Begun, train: Index, *, n_val: int, run: Run) -> Recipe:
         begun.card.prepare(spec.network),
         begun.task.decoder(rule.name, rule.version),
         Decode(name=rule.name, version=rule.version, params=dict(rule.params)),
+        Tiles(cut, begun.task) if cut is not None and isinstance(begun.task, Tiled) else None,
     )
+    learnt = recipe.learnt(train)
+    if isinstance(learnt, TileSamples):
+        run.say(learnt.words)
+    return recipe
+
+
+def _refuse_tiles(spec: Spec, task: Task) -> None:
+    """Raises SpecError for tiles where an answer is about the whole picture."""
+    asked = spec.network.input.tile_px if spec.network else 0
+    if isinstance(asked, int) and asked and not isinstance(task, Tiled):
+        what = f"what is said of tiles can't be joined to an answer about the picture in {task.name}"
+        raise SpecError(Problem("network.input.tile_px", what, fix="set it to 0"))
 
 
 def _refuse_blending(spec: Spec, task: Task) -> None:
@@ -170,7 +211,25 @@ def facts_of(train: Index, begun: Begun, machine: Hardware, *, n_val: int) -> Fa
         pretrained=begun.start.file is not None or begun.spec.train.start_from is not None,
         multi_label=train.multi_label,
         most_labels=int(np.diff(train.offsets).max(initial=0)),
+        median_object_px=_object_px(train, lambda wh_N2: np.sqrt(wh_N2.prod(axis=1)), 50),
+        large_object_px=_object_px(train, lambda wh_N2: wh_N2.max(axis=1), 95),
+        joins_tiles=isinstance(begun.task, Tiled),
+        tiles=cache(lambda tile_px, overlap: tile_facts(train, Tiling(tile_px, overlap), begun.spec.train)),
     )
+
+
+def tile_facts(train: Index, tiling: Tiling, spec: TrainSpec) -> TileFacts:
+    """What the training pictures come to as tiles."""
+    cut = cut_index(train, tiling, least=spec.augment.min_visible)
+    return TileFacts(cut.per_epoch(spec.tile_background), int(np.diff(cut.shown.offsets).max(initial=0)))
+
+
+def _object_px(train: Index, size: Callable[[NDArray[Any]], NDArray[Any]], percent: float) -> float:
+    """That percentile of the boxes' sizes, crowds aside; 0 without boxes."""
+    box_N4 = train.box_xyxy[~train.is_crowd & ~np.isnan(train.box_xyxy).any(axis=1)]
+    if not len(box_N4):
+        return 0.0
+    return float(np.percentile(size(np.clip(box_N4[:, 2:] - box_N4[:, :2], 0, None).astype(np.float64)), percent))
 
 
 def _spread(count: int) -> Sequence[int]:

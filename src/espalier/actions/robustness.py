@@ -121,7 +121,7 @@ def measure(
     """
     start = time.perf_counter()
     collected = {one: samples.task.metrics(samples.index.classes) for one in wanted.all}
-    maker = CorruptedMaker(samples, model.prepare, seed, asked.at)
+    maker = CorruptedMaker(samples, model.prepare, seed, asked.at, model.tiling)
     predicted = Progress(run, "corruptions", len(samples) * len(wanted.all), "pictures")
     with corrupted(maker, wanted.all, workers=_workers(asked, run)) as made:
         for one, prediction, sample in _predicted(model, made, batch_size):
@@ -175,7 +175,7 @@ def _predicted(
 
     def placed() -> Iterator[Placed]:
         for picture in made:
-            waiting.extend((one, picture.sample) for one in picture.plan.corruptions)
+            waiting.extend((one, picture.sample) for one in picture.plan.corruptions)  # an answer each, tiles or not
             yield from picture.placed
 
     for prediction in model.predictor(batch_size=batch_size).stream_placed(placed()):

@@ -22,6 +22,7 @@ from espalier.bundle.manifest import MANIFEST, MANIFEST_LIMIT, Artifact, File, M
 from espalier.errors import InputError, ModelError, Problem
 from espalier.tasks import base as tasks
 from espalier.vision.prepare import Prepare
+from espalier.vision.tiling import Tiling
 
 LARGEST_BYTES = 16 * 2**30
 """All files together; far above any bundle we write."""
@@ -106,6 +107,11 @@ class Bundle:
         return Prepare.from_json(self.manifest.prepare)
 
     @property
+    def tiling(self) -> Tiling | None:
+        """How large pictures are cut; None where they are asked whole. Raises ModelError for an unknown version."""
+        return None if self.manifest.tiles is None else Tiling.from_json(self.manifest.tiles)
+
+    @property
     def decoder(self) -> tasks.Decoder:
         """How raw outputs become predictions; its parameters are `manifest.decode.params`."""
         return self.task.decoder(self.manifest.decode.name, self.manifest.decode.version)
@@ -129,7 +135,7 @@ class Bundle:
         return verification.verify(
             self.golden(),
             run,
-            questions=verification.Questions(self.task, self.prepare, self.decoder, self.manifest),
+            questions=verification.Questions(self.task, self.prepare, self.decoder, self.manifest, self.tiling),
             tolerance=stated if tolerance is None else tolerance,
             match=match,
         )

@@ -34,11 +34,12 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class GoldenSet:
-    """N questions and what the model answered when it was exported."""
+    """N questions and what the model answered when it was exported. R inputs: N, or more where a picture is cut into
+    tiles, each of which is one."""
 
     queries: Sequence[Mapping[str, NDArray[Any]]]  # N: the query's arrays by field name
-    inputs: Mapping[str, NDArray[Any]]  # (N, …) after prepare
-    outputs: Mapping[str, NDArray[Any]]  # (N, …) raw, of the exported graph
+    inputs: Mapping[str, NDArray[Any]]  # (R, …) after prepare
+    outputs: Mapping[str, NDArray[Any]]  # (R, …) raw, of the exported graph
     predictions: Sequence[Any]  # N, as JSON data
 
     @property
@@ -46,8 +47,13 @@ class GoldenSet:
         """N."""
         return len(self.queries)
 
+    @property
+    def rows_count(self) -> int:
+        """R."""
+        return len(next(iter(self.inputs.values())))
+
     def rows(self, chosen: slice) -> dict[str, NDArray[Any]]:
-        """The inputs of some of the questions, as one batch."""
+        """Some of the inputs, as one batch."""
         return {name: array[chosen] for name, array in self.inputs.items()}
 
 
@@ -90,7 +96,8 @@ def from_files(reader: Reader, count: int, where: str) -> GoldenSet:
 def _check_counts(golden: GoldenSet, where: str) -> None:
     arrays = [*golden.inputs.values(), *golden.outputs.values()]
     whole = golden.inputs and golden.outputs and len(golden.predictions) == golden.count and all(golden.queries)
-    if not whole or any(array.ndim == 0 or len(array) != golden.count for array in arrays):
+    rows = {len(array) if array.ndim else 0 for array in arrays}
+    if not whole or len(rows) != 1 or rows.pop() < golden.count:
         raise damaged(f"{where}: {FOLDER}", f"does not hold the {golden.count} queries and what they gave")
 
 

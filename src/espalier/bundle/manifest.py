@@ -155,6 +155,7 @@ class Manifest(Part):
     classes: Annotated[tuple[Text, ...], FailFast()] = Field(max_length=200_000, strict=False)
     prepare: dict[str, JsonValue]
     decode: Decode
+    tiles: dict[str, JsonValue] | None = None  # how large pictures are cut (vision.tiling); None: they are asked whole
     artifacts: Annotated[tuple[Artifact, ...], FailFast()] = Field(min_length=1, max_length=100, strict=False)
     golden: Golden | None = None
     files: Annotated[tuple[File, ...], FailFast()] = Field(default=(), max_length=10_000, strict=False)
@@ -183,8 +184,9 @@ def _unique(what: str, values: Sequence[str]) -> None:
 
 
 def to_text(manifest: Manifest) -> str:
-    """bundle.json: the same manifest gives the same bytes."""
-    return json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    """bundle.json: the same manifest gives the same bytes. Without tiles it is one that older versions read too."""
+    value = manifest.model_dump(mode="json", exclude=None if manifest.tiles is not None else {"tiles"})
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def from_text(data: bytes, where: str) -> Manifest:

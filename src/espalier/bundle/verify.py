@@ -6,8 +6,9 @@ outputs) and decode (raw outputs → predictions).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,11 @@ from espalier.bundle.compare import Arrays, Match, errors, json_difference, merg
 from espalier.bundle.golden import GoldenSet
 from espalier.bundle.manifest import Manifest
 from espalier.errors import ParityError, Problem
-from espalier.tasks.base import Decoder, ImageQuery, Task
+from espalier.tasks.base import Decoder, ImageQuery, Task, Tiled
 from espalier.vision.batch import padded, size_of
 from espalier.vision.geometry import Geometry
-from espalier.vision.prepare import Prepare
+from espalier.vision.prepare import Placed, Prepare
+from espalier.vision.tiling import Tiling
 
 PREPARE_TOLERANCE = 0.01
 """Of the largest input: about one step of 8 bits after normalising. Other builds of the resizers round otherwise."""
@@ -95,6 +97,18 @@ class Questions:
     prepare: Prepare
     decoder: Decoder
     manifest: Manifest
+    tiling: Tiling | None = None
+
+    def placed(self, arrays: Mapping[str, NDArray[Any]]) -> list[Placed]:
+        """A golden query in the network's input: its tiles, or all of it."""
+        return list(self.prepare.placed_parts(golden_query(self.task, arrays), self.tiling))
+
+    def joined(self, parts: Sequence[Placed], said: Sequence[Any]) -> Any:
+        """The prediction of a query by those of its parts."""
+        windows = [part.tile.window for part in parts if part.tile is not None]
+        if not windows or not isinstance(self.task, Tiled) or parts[0].tile is None:
+            return said[0]
+        return self.task.joined(said, windows, parts[0].tile.size_hw, self.manifest.decode.params)
 
 
 def verify(
@@ -106,13 +120,15 @@ def verify(
     match: Match | None = None,
 ) -> VerifyReport:
     """The three checks. The graph is run on all golden inputs at once and again one by one."""
-    batches = tuple(sorted({1, golden.count}))
+    batches = tuple(sorted({1, golden.rows_count}))
     worst: dict[str, float] = {}
     for size in batches:
         worst = merge(worst, errors_in_batches(golden, run, size, match))
-    prepared, geometries = _prepare_check(golden, questions)
+    placed = [questions.placed(arrays) for arrays in golden.queries]
+    prepared, geometries = _prepare_check(golden, questions, placed)
     graph = (Check(f"graph: {name}", error, tolerance) for name, error in worst.items())
-    return VerifyReport((prepared, *graph, _decode_check(golden, questions, geometries)), batches, golden.count)
+    decoded = _decode_check(golden, questions, placed, geometries)
+    return VerifyReport((prepared, *graph, decoded), batches, golden.count)
 
 
 def errors_in_batches(
@@ -123,7 +139,7 @@ def errors_in_batches(
 ) -> dict[str, float]:
     """The largest error of each output when the golden inputs are run `size` at a time."""
     worst: dict[str, float] = {}
-    for chosen in slices(golden.count, size):
+    for chosen in slices(golden.rows_count, size):
         expected: Arrays = {name: array[chosen] for name, array in golden.outputs.items()}
         found: Arrays = run(golden.rows(chosen))
         worst = merge(worst, errors(expected, match(expected, found) if match else found))
@@ -141,21 +157,32 @@ def golden_query(task: Task, arrays: Mapping[str, NDArray[Any]]) -> Any:
     return query(**arrays)
 
 
-def _prepare_check(golden: GoldenSet, questions: Questions) -> tuple[Check, list[Geometry]]:
+def _prepare_check(
+    golden: GoldenSet, questions: Questions, placed: Sequence[Sequence[Placed]]
+) -> tuple[Check, list[Geometry]]:
     worst: dict[str, float] = {}
     geometries: list[Geometry] = []
     sizes = {name: size_of(array) for name, array in golden.inputs.items() if array.ndim == 4}
-    for i, arrays in enumerate(golden.queries):
-        prepared = padded(questions.prepare(golden_query(questions.task, arrays)), sizes)
+    parts = [part for own in placed for part in own]
+    if len(parts) != golden.rows_count:
+        note = f"{len(parts)} inputs come of the golden pictures, {golden.rows_count} did"
+        return Check("prepare", np.inf, PREPARE_TOLERANCE, note), geometries
+    for i, part in enumerate(parts):
+        prepared = padded(questions.prepare.finished(part), sizes)
         geometries.append(prepared.geometry)
         worst = merge(worst, errors({name: array[i] for name, array in golden.inputs.items()}, prepared.arrays))
     return Check("prepare", max(worst.values()), PREPARE_TOLERANCE, "pictures to the graph's inputs"), geometries
 
 
-def _decode_check(golden: GoldenSet, questions: Questions, geometries: list[Geometry]) -> Check:
+def _decode_check(
+    golden: GoldenSet, questions: Questions, placed: Sequence[Sequence[Placed]], geometries: list[Geometry]
+) -> Check:
+    if not geometries:
+        return Check("decode", np.inf, DECODE_TOLERANCE, "not tried: there are other inputs than then")
     manifest = questions.manifest
-    decoded = questions.decoder(golden.outputs, geometries, manifest.classes, manifest.decode.params)
-    found = [questions.task.to_json(prediction, manifest.classes) for prediction in decoded]
+    decoded = iter(questions.decoder(golden.outputs, geometries, manifest.classes, manifest.decode.params))
+    whole = [questions.joined(parts, list(islice(decoded, len(parts)))) for parts in placed]
+    found = [questions.task.to_json(prediction, manifest.classes) for prediction in whole]
     difference = json_difference(list(golden.predictions), found, tolerance=DECODE_TOLERANCE)
     error, note = (0.0, "raw outputs to predictions") if difference is None else (np.inf, str(difference))
     return Check("decode", float(error), DECODE_TOLERANCE, note)

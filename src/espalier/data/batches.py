@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from espalier.data.augment import Changed, augment, mix, mosaic
 from espalier.data.augment.tiles import COUNT
 from espalier.data.order import ITEM, MIX, generator
-from espalier.data.samples import Samples
+from espalier.data.samples import Look, Samples
+from espalier.data.tiles import TileSamples
 from espalier.errors import Problem, SpecError
 from espalier.spec.training import AugmentSpec
 from espalier.tasks.base import Located, Sample, Task
@@ -47,6 +48,12 @@ class _Item:
     changed: Changed
     samples: tuple[Sample, ...]
 
+    @staticmethod
+    def of(changed: Changed, looks: Sequence[Look]) -> _Item:
+        """Its maps are those from whole pictures, in which the truth is, also where tiles of them are seen."""
+        maps = tuple(look.geometry(placed) for look, placed in zip(looks, changed.geometries, strict=True))
+        return _Item(replace(changed, geometries=maps), tuple(look.sample for look in looks))
+
     @property
     def size_hw(self) -> tuple[int, int]:
         return int(self.changed.image_HWC.shape[0]), int(self.changed.image_HWC.shape[1])
@@ -56,7 +63,7 @@ class _Item:
 class BatchMaker:
     """Plan → Arrays. Every item's randomness comes from (seed, epoch, position), whoever makes it."""
 
-    samples: Samples
+    samples: Samples | TileSamples
     task: Task
     prepare: Prepare
     augment: AugmentSpec | None  # None: placed as in deployment, nothing at random
@@ -106,25 +113,23 @@ class BatchMaker:
         return batch
 
     def _item(self, row: int, plan: Plan, position: int) -> _Item:
-        image_HWC = self.samples.image(row)
+        look = self.samples.look(row)
         if self.augment is None:
-            image_in, geometry = self.prepare.place(image_HWC)
-            return _Item(Changed(image_in, (geometry,)), (self.samples.sample(row, image_HWC),))
+            image_in, geometry = self.prepare.place(look.image_HWC)
+            return _Item.of(Changed(image_in, (geometry,)), [look])
         rng = generator(self.seed, ITEM, plan.epoch, position)
         if plan.mix and self.augment.mosaic and rng.random() < self.augment.mosaic:
-            return self._mosaic([row, *rng.integers(0, len(self.samples), COUNT - 1).tolist()], image_HWC, rng)
-        changed = augment(image_HWC, self.prepare, self.augment, rng)
-        return _Item(changed, (self.samples.sample(row, image_HWC),))
+            others = self.samples.others(row, COUNT - 1, rng)
+            return self._mosaic([look, *(self.samples.look(other) for other in others)], rng)
+        return _Item.of(augment(look.image_HWC, self.prepare, self.augment, rng), [look])
 
-    def _mosaic(self, rows: Sequence[int], first_HWC: NDArray[Any], rng: np.random.Generator) -> _Item:
+    def _mosaic(self, looks: Sequence[Look], rng: np.random.Generator) -> _Item:
         """The first picture and others, in an order that is drawn: each may lie in any quarter."""
         assert self.augment is not None
-        images = [first_HWC, *(self.samples.image(row) for row in rows[1:])]
-        order = rng.permutation(len(rows))
-        changed = mosaic([images[n] for n in order], self.prepare, self.augment, rng)
+        order = rng.permutation(len(looks))
+        changed = mosaic([looks[n].image_HWC for n in order], self.prepare, self.augment, rng)
         maps = tuple(changed.geometries[place] for place in np.argsort(order))
-        samples = tuple(self.samples.sample(row, image) for row, image in zip(rows, images, strict=True))
-        return _Item(replace(changed, geometries=maps), samples)
+        return _Item.of(replace(changed, geometries=maps), looks)
 
     # ---- targets -------------------------------------------------------------------------------------------------
 

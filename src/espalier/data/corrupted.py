@@ -14,6 +14,7 @@ from espalier.tasks.base import Sample
 from espalier.vision.corruptions import Corruption
 from espalier.vision.corruptions.queries import corrupt_placed, corrupt_query
 from espalier.vision.prepare import Placed, Prepare
+from espalier.vision.tiling import Tiling
 
 At = Literal["input", "source"]
 """In whose pixels: the network's, or the picture's own before it is resized."""
@@ -31,7 +32,8 @@ class CorruptedPlan:
 
 @dataclass(frozen=True)
 class CorruptedPicture:
-    """The query under each corruption of its plan, and its truth without the picture."""
+    """The query under each corruption of its plan, its tiles one by one where it is cut, and its truth without the
+    picture."""
 
     plan: CorruptedPlan
     placed: tuple[Placed, ...]
@@ -46,6 +48,7 @@ class CorruptedMaker:
     prepare: Prepare
     seed: int
     at: At
+    tiling: Tiling | None = None  # each tile is then a picture of the network's
 
     def __call__(self, plan: CorruptedPlan) -> CorruptedPicture:
         """Raises ImageError or DataError for a picture or label that can't be used."""
@@ -57,11 +60,17 @@ class CorruptedMaker:
         if self.at == "source":
             for one in corruptions:
                 query = corrupt_query(sample.query, self.prepare, one, seed=self.seed, key=sample.name)
-                yield self.prepare.placed(query)
+                yield from self.prepare.placed_parts(query, self.tiling)
             return
-        clean = self.prepare.placed(sample.query)
+        clean = list(self.prepare.placed_parts(sample.query, self.tiling))
         for one in corruptions:
-            yield corrupt_placed(clean, self.prepare, one, seed=self.seed, key=sample.name)
+            for part in clean:
+                yield corrupt_placed(part, self.prepare, one, seed=self.seed, key=key_of(sample.name, part))
+
+
+def key_of(name: str, placed: Placed) -> str:
+    """What is drawn by: the picture's name, and its tile's number after the first."""
+    return name if placed.tile is None or not placed.tile.number else f"{name}\0{placed.tile.number}"
 
 
 @contextmanager
@@ -85,8 +94,8 @@ def _plans(maker: CorruptedMaker, corruptions: Sequence[Corruption]) -> Iterator
     """A plan a picture, or several where a picture under all corruptions is too large to hand over at once."""
     if not len(maker.samples):
         return
-    first = maker.prepare.placed(maker.samples[0].query)
-    step = max(1, MOST_BYTES // sum(image.nbytes for image in first.images.values()))
+    first = maker.prepare.placed_parts(maker.samples[0].query, maker.tiling)
+    step = max(1, MOST_BYTES // sum(image.nbytes for part in first for image in part.images.values()))
     for row in range(len(maker.samples)):
         for start in range(0, len(corruptions), step):
             yield CorruptedPlan(row, tuple(corruptions[start : start + step]))

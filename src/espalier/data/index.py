@@ -153,6 +153,11 @@ class Index:
         lengths = np.diff(self.offsets)[wanted]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         picked = np.repeat(self.offsets[wanted] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return self.parts(wanted, picked, offsets)
+
+    def parts(self, wanted: NDArray[np.int64], picked: NDArray[np.int64], offsets: NDArray[np.int64]) -> Index:
+        """The pictures `wanted`, one perhaps several times, of which the i-th has the annotations
+        picked[offsets[i]:offsets[i + 1]]."""
         return replace(
             self._keep(picked),
             paths=self.paths[wanted],
@@ -163,12 +168,12 @@ class Index:
             findings=(),
             files=None if self.files is None else self.files[wanted],
             ignored=None if self.ignored is None else self.ignored[wanted],
+            unlabelled=None if self.unlabelled is None else self.unlabelled[wanted],
         )
 
     def keep_annotations(self, keep_M: NDArray[np.bool_]) -> Index:
         """The same pictures with only the annotations where `keep_M` is true."""
         kept = np.concatenate([[0], np.cumsum(keep_M)])[self.offsets]
-            unlabelled=None if self.unlabelled is None else self.unlabelled[wanted],
         return replace(self._keep(np.flatnonzero(keep_M)), offsets=kept.astype(np.int64))
 
     def _keep(self, picked: NDArray[np.int64]) -> Index:
@@ -183,12 +188,12 @@ class Index:
             line=self.line[picked],
             segments=segments,
             kinds=kinds_of(box_xyxy, segments),
+            area=None if self.area is None else self.area[picked],
         )
 
     def with_classes(self, names: Sequence[str]) -> Index:
         """The same labels with class ids in the order of `names`, matched by name; classes without labels may go.
 
-            area=None if self.area is None else self.area[picked],
         A picture that was labelled for some classes alone was not for those that come. Raises DataError when a class
         that has labels is not among `names`.
         """
@@ -201,12 +206,15 @@ class Index:
         if unknown:
             raise DataError(*(unknown_class(self.source, name, names) for name in unknown))
         own = {name: int(number) for name, number in zip(self.classes, self.class_ids)}
+        column = {name: number for number, name in enumerate(self.classes)}
         return replace(
             self,
             classes=tuple(names),
             class_ids=_complete_ids([own.get(name) for name in names]),
             class_id=table[self.class_id] if len(self.class_id) else self.class_id,
-        column = {name: number for number, name in enumerate(self.classes)}
+            unlabelled=None
+            if self.unlabelled is None
+            else self.unlabelled[:, [*(column.get(name, -1) for name in names), -1]],
         )
 
     def fingerprint(self) -> str:
@@ -215,9 +223,6 @@ class Index:
         Without the areas, from which nothing is learnt.
         """
         digest = hashlib.sha256()
-            unlabelled=None
-            if self.unlabelled is None
-            else self.unlabelled[:, [*(column.get(name, -1) for name in names), -1]],
         for texts in (self.paths, self.classes, () if self.group is None else self.group):
             digest.update("\0".join(map(str, texts)).encode("utf-8", "surrogatepass") + b"\1")
         for column in (self.size_hw, self.offsets, self.class_id, self.box_xyxy, self.is_crowd):
@@ -227,14 +232,14 @@ class Index:
         if self.ignored is not None and self.ignored_count():
             boxes = ((row, box.tolist()) for row, box in enumerate(self.ignored) if len(box))
             digest.update(repr(list(boxes)).encode() + b"\1")
+        if self.partly.any():
+            partly = [(row, self.unlabelled_classes(row)) for row in np.flatnonzero(self.partly).tolist()]
+            digest.update(repr(partly).encode() + b"\1")
         return digest.hexdigest()
 
 
 def locate(root: str, path: str) -> str:
     """A path of a label file as one that can be opened: absolute paths and URLs as they are, others under `root`."""
-        if self.partly.any():
-            partly = [(row, self.unlabelled_classes(row)) for row in np.flatnonzero(self.partly).tolist()]
-            digest.update(repr(partly).encode() + b"\1")
     if "://" in path or path.startswith(("/", "\\")) or path[1:3] in (":\\", ":/"):
         return path
     return storage.join(root, path)
@@ -293,13 +298,13 @@ def assemble(
     findings: Sequence[Finding] = (),
     files: Sequence[str] | None = None,
     ignored: Mapping[int, Sequence[Sequence[float]]] | None = None,
+    area: NDArray[np.float64] | None = None,
+    unlabelled: NDArray[np.bool_] | None = None,
 ) -> Index:
     """An Index from annotations in any order; `image_row` (M,) names the picture of each.
 
     `ignored` are boxes by picture.
     """
-    area: NDArray[np.float64] | None = None,
-    unlabelled: NDArray[np.bool_] | None = None,
     n, m = len(paths), len(image_row)
     order = _by_picture(image_row)
     boxes = np.full((m, 4), np.nan, np.float32) if box_xyxy is None else box_xyxy[order].astype(np.float32, copy=False)
@@ -325,21 +330,21 @@ def assemble(
         findings=tuple(findings),
         files=None if files is None else _objects(files),
         ignored=_regions(ignored, n) if ignored else None,
+        area=None if area is None or np.isnan(area).all() else area[order],
+        unlabelled=unlabelled if unlabelled is not None and unlabelled.any() else None,
     )
 
 
-def _regions(ignored: Mapping[int, Sequence[Sequence[float]]], count: int) -> NDArray[np.object_]:
-    """(N,) the boxes of each picture, (k, 4)."""
-        area=None if area is None or np.isnan(area).all() else area[order],
-        unlabelled=unlabelled if unlabelled is not None and unlabelled.any() else None,
-    column = np.empty(count, np.object_)
-    for row in range(count):
-        column[row] = np.array(ignored.get(row, ()), np.float32).reshape(-1, 4)
 def _all_said(index: Index) -> NDArray[np.bool_]:
     """(N, C + 1) every picture was labelled for every class."""
     return np.zeros((len(index), len(index.classes) + 1), np.bool_)
 
 
+def _regions(ignored: Mapping[int, Sequence[Sequence[float]]], count: int) -> NDArray[np.object_]:
+    """(N,) the boxes of each picture, (k, 4)."""
+    column = np.empty(count, np.object_)
+    for row in range(count):
+        column[row] = np.array(ignored.get(row, ()), np.float32).reshape(-1, 4)
     return column
 
 
@@ -389,9 +394,9 @@ def join(indexes: Sequence[Index], *, source: str) -> Index:
         findings=[finding for index in indexes for finding in index.findings],
         files=files if all(index.files is not None for index in indexes) else None,
         ignored={row: boxes for row, boxes in enumerate(regions) if len(boxes)},
-    )
         area=np.concatenate([_areas(index) for index in indexes]),
         unlabelled=np.concatenate([_all_said(i) if i.unlabelled is None else i.unlabelled for i in indexes]),
+    )
 
 
 def _areas(index: Index) -> NDArray[np.float64]:

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from espalier.data.batches import Arrays, BatchMaker, Plan
-from espalier.data.order import Sampling, epoch_order
+from espalier.data.order import Sampling
 from espalier.data.pool import WorkerPool
 from espalier.data.samples import Samples
+from espalier.data.tiles import TileSamples
 from espalier.errors import DataError
 from espalier.spec.training import AugmentSpec
 from espalier.tasks.base import Task
@@ -40,7 +41,7 @@ class TrainingLoader:
 
     def __init__(
         self,
-        samples: Samples,
+        samples: Samples | TileSamples,
         task: Task,
         prepare: Prepare,
         augment: AugmentSpec | None,
@@ -68,7 +69,7 @@ class TrainingLoader:
     def batches_per_epoch(self) -> int:
         """Batches that each device sees in an epoch; at least one."""
         step = self._batch_size * self._world
-        count = len(self._maker.samples)
+        count = self._maker.samples.per_epoch
         return max(1, count // step) if self._drop_last else -(-count // step)
 
     def epoch(self, epoch: int, *, start_batch: int = 0, mix: bool = True) -> Iterator[LoadedBatch]:
@@ -104,7 +105,7 @@ class TrainingLoader:
         self.close()
 
     def _plans(self, epoch: int, start_batch: int, mix: bool) -> Iterator[Plan]:
-        order = epoch_order(self._maker.samples.index, self._sampling, seed=self._maker.seed, epoch=epoch)
+        order = self._maker.samples.order(self._sampling, seed=self._maker.seed, epoch=epoch)
         step = self._batch_size * self._world
         if self._drop_last or self._world > 1:
             order = np.resize(order, self.batches_per_epoch * step)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from espalier.data.index import Index
 
 Sampling = Literal["uniform", "balanced"]
-ORDER, ITEM, MIX = 0, 1, 2
+ORDER, ITEM, MIX, TILES = 0, 1, 2, 3
 """The streams of random numbers that come from one seed."""
 
 

@@ -10,9 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.data.index import Index
+from espalier.data.order import Sampling, epoch_order
 from espalier.tasks.base import ImageQuery, Sample, Task
 from espalier.vision.channels import Channels
+from espalier.vision.geometry import Geometry
 from espalier.vision.image import MAX_PIXELS, read_image
+from espalier.vision.tiling import Tile
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is learnt from at once: a picture or a tile of one. The truth is the whole picture's, in its pixels."""
+
+    sample: Sample
+    image_HWC: NDArray[Any]
+    tile: Tile | None = None
+
+    def geometry(self, placed: Geometry) -> Geometry:
+        """The map from the whole picture, when `placed` is that from `image_HWC`."""
+        if self.tile is None:
+            return placed
+        return self.tile.window.geometry(self.tile.size_hw).then(placed)
 
 
 @dataclass(frozen=True)
@@ -55,6 +73,28 @@ class Samples:
             name=name,
             group=name if group is None else str(group[row]),
         )
+
+    # ---- for training --------------------------------------------------------------------------------------------
+
+    @property
+    def per_epoch(self) -> int:
+        """How many are shown in an epoch."""
+        return len(self)
+
+    def order(self, sampling: Sampling, *, seed: int, epoch: int) -> NDArray[np.int64]:
+        """The rows of an epoch, in its order."""
+        return epoch_order(self.index, sampling, seed=seed, epoch=epoch)
+
+    def look(self, row: int) -> Look:
+        """The picture and its truth."""
+        image_HWC = self.image(row)
+        return Look(self.sample(row, image_HWC), image_HWC)
+
+    def others(self, row: int, count: int, rng: np.random.Generator) -> list[int]:
+        """Rows that may make a mosaic with that one."""
+        return [int(other) for other in rng.integers(0, len(self), count)]
+
+    # ---- parts ---------------------------------------------------------------------------------------------------
 
     def spread(self, count: int) -> Samples:
         """At most `count` pictures, labelled ones if there are so many, from all over the set: many are sorted."""

@@ -8,21 +8,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.vision.prepare import Prepare
+from espalier.vision.tiling import Tiling
 
 _SCALES = ((1.0, 1.0), (1.4, 1.1), (0.8, 1.3), (1.2, 0.7))
 """Heights and widths over the network's: larger, smaller, wide, tall, so that every step of prepare has work."""
 
 
-def drawn_pictures(prepare: Prepare, count: int, *, seed: int) -> list[dict[str, NDArray[Any]]]:
-    """`count` queries as the arrays `<source>_HWC` that prepare takes; the same seed draws the same."""
+_TILE_SCALES = ((1.0, 1.0), (0.7, 0.9), (0.6, 0.8))
+"""Of pictures that a tile holds: as large as one, and smaller."""
+
+
+def drawn_pictures(
+    prepare: Prepare, count: int, *, seed: int, tiling: Tiling | None = None
+) -> list[dict[str, NDArray[Any]]]:
+    """`count` queries as the arrays `<source>_HWC` that prepare takes; the same seed draws the same.
+
+    With a tiling the first has two tiles, and the others one.
+    """
     rng = np.random.default_rng(seed)
-    scales = _SCALES if prepare.one_size else _SCALES[:1]
-    return [_query(prepare, scales[n % len(scales)], rng) for n in range(count)]
+    return [_query(prepare, size_hw, rng) for size_hw in _sizes(prepare, count, tiling)]
 
 
-def _query(prepare: Prepare, scale_yx: tuple[float, float], rng: np.random.Generator) -> dict[str, NDArray[Any]]:
-    height, width = prepare.size_hw
-    size_hw = (max(8, round(height * scale_yx[0])), max(8, round(width * scale_yx[1])))
+def _sizes(prepare: Prepare, count: int, tiling: Tiling | None) -> list[tuple[int, int]]:
+    if tiling is None:
+        scales = _SCALES if prepare.one_size else _SCALES[:1]
+        return [_scaled(prepare.size_hw, scales[n % len(scales)]) for n in range(count)]
+    smaller = _TILE_SCALES if prepare.one_size else _TILE_SCALES[:1]
+    alone = [_scaled((tiling.tile_px, tiling.tile_px), smaller[n % len(smaller)]) for n in range(count - 1)]
+    return [tiling.pair_hw, *alone]
+
+
+def _scaled(size_hw: tuple[int, int], scale_yx: tuple[float, float]) -> tuple[int, int]:
+    return max(8, round(size_hw[0] * scale_yx[0])), max(8, round(size_hw[1] * scale_yx[1]))
+
+
+def _query(prepare: Prepare, size_hw: tuple[int, int], rng: np.random.Generator) -> dict[str, NDArray[Any]]:
     pictures = {
         f"{part.source}_HWC": draw_picture(size_hw, part.bands, rng, deep=part.value_range[1] > 255)
         for part in prepare.inputs

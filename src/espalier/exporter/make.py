@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, overload
 
@@ -29,9 +29,11 @@ from espalier.runtime.backend import Backend
 from espalier.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from espalier.runtime.model import backend as open_backend
 from espalier.runtime.predictor import Predictor, prepared_batches
+from espalier.runtime.tiles import Tiles
 from espalier.spec.verbs import ExportSpec
 from espalier.tasks.base import Decoder, Sample, Scores, Task
 from espalier.vision.prepare import Prepare
+from espalier.vision.tiling import Tiling
 
 GRAPH = "model.onnx"
 _STEP_PX = 32
@@ -65,11 +67,17 @@ class Subject:
     decode: Decode
     licences: tuple[Licence, ...]
     provenance: Provenance
+    tiles: Tiles | None = None
 
     @property
     def decoder(self) -> Decoder:
         """The decoder by its recorded name."""
         return self.task.decoder(self.decode.name, self.decode.version)
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """How large pictures are cut; None where they are asked whole."""
+        return None if self.tiles is None else self.tiles.tiling
 
     @property
     def match(self) -> Match | None:
@@ -139,14 +147,31 @@ def _free_size(subject: Subject, options: ExportSpec) -> bool:
 def _golden_inputs(
     subject: Subject, samples: Pictures, options: ExportSpec, seed: int
 ) -> tuple[dict[str, NDArray[Any]], list[Any]]:
-    """(inputs stacked, the queries that they were prepared from), all of one size."""
+    """(inputs stacked, the queries that they were prepared from), all of one size. Of a picture that is cut into tiles
+    each tile is an input."""
     if options.golden == "images":
-        queries = _spread(samples, options.golden_count)
+        queries = [_few_tiles(query, subject.tiling) for query in _spread(samples, options.golden_count)]
     else:
-        drawn = drawn_pictures(subject.prepare, options.golden_count, seed=seed)
+        drawn = drawn_pictures(subject.prepare, options.golden_count, seed=seed, tiling=subject.tiling)
         queries = [golden_query(subject.task, arrays) for arrays in drawn]
-    batch = next(prepared_batches(subject.prepare, queries, len(queries)))
-    return dict(batch.inputs), list(batch.queries)
+    return _prepared(subject, queries)
+
+
+def _prepared(subject: Subject, queries: Sequence[Any]) -> tuple[dict[str, NDArray[Any]], list[Any]]:
+    """The inputs of the first queries, as many as come out at one size, and these."""
+    parts = [list(subject.prepare.placed_parts(query, subject.tiling)) for query in queries]
+    placed = [part for own in parts for part in own]
+    batch = next(prepared_batches(subject.prepare.finished, placed, len(placed)))
+    whole = int(np.searchsorted(np.cumsum([len(own) for own in parts]), len(batch.queries), side="right"))
+    return {name: array[: sum(map(len, parts[:whole]))] for name, array in batch.inputs.items()}, list(queries[:whole])
+
+
+def _few_tiles(query: Any, tiling: Tiling | None) -> Any:
+    """The query of a large picture cut off after two tiles, since all of them would make the bundle large."""
+    if tiling is None:
+        return query
+    height, width = (min(side, most) for side, most in zip(query.image_HWC.shape, tiling.pair_hw, strict=False))
+    return replace(query, image_HWC=np.ascontiguousarray(query.image_HWC[:height, :width]))
 
 
 def _spread(samples: Pictures, count: int) -> list[Any]:
@@ -190,9 +215,11 @@ def _golden_set(
     subject: Subject, reference: Predictor, inputs: dict[str, NDArray[Any]], queries: Sequence[Any]
 ) -> GoldenSet:
     """What the model itself says of the golden inputs: the truth that every copy is held to."""
-    batch = next(prepared_batches(subject.prepare, queries, len(queries)))
+    placed = [part for query in queries for part in reference.placed(query)]
+    batch = next(prepared_batches(subject.prepare.finished, placed, len(placed)))
     outputs = reference.backend.run(inputs)
-    predictions = [subject.task.to_json(p, subject.classes) for p in reference.decoded(batch, outputs)]
+    said = reference.joiner().add(batch.queries, reference.decoded(batch, outputs))
+    predictions = [subject.task.to_json(prediction, subject.classes) for _, prediction in said]
     return GoldenSet([golden_files.query_arrays(query) for query in queries], inputs, outputs, predictions)
 
 
@@ -210,7 +237,7 @@ class _Pair:
 
     def _predictor(self, backend: Backend) -> Predictor:
         of = self.subject
-        return Predictor(of.prepare, backend, of.decoder, of.classes, of.decode.params)
+        return Predictor(of.prepare, backend, of.decoder, of.classes, of.decode.params, tiles=of.tiles)
 
     def check(self, batches: Iterable[dict[str, NDArray[Any]]]) -> ParityReport:
         """Raw outputs on these batches. Raises ParityError too where the graph does not run on one of them."""
@@ -225,12 +252,17 @@ class _Pair:
         waiting: deque[Sample] = deque()
         report = ParityReport(self.tolerance, {}, (), (), 0)
         before, after = (self.subject.task.metrics(self.subject.classes) for _ in range(2))
+        whole = [predictor.joiner() for predictor in (self.reference, self.exported)]
         for batch in self.reference.batches(_queries(samples, waiting)):
             expected, found = (p.backend.run(batch.inputs) for p in (self.reference, self.exported))
             report += compare_outputs(batch.inputs, expected, found, self.tolerance, self.subject.match)
-            asked = [waiting.popleft() for _ in batch.queries]
-            before.update(self.reference.decoded(batch, expected), asked)
-            after.update(self.exported.decoded(batch, found), asked)
+            said = [
+                [prediction for _, prediction in joiner.add(batch.queries, self.reference.decoded(batch, outputs))]
+                for joiner, outputs in zip(whole, (expected, found), strict=True)
+            ]
+            asked = [waiting.popleft() for _ in said[0]]
+            before.update(said[0], asked)
+            after.update(said[1], asked)
         return report, _metric(before.compute(), after.compute())
 
 
@@ -277,6 +309,7 @@ def _manifest(
         classes=subject.classes,
         prepare=subject.prepare.to_json(),
         decode=subject.decode,
+        tiles=None if subject.tiling is None else subject.tiling.to_json(),
         artifacts=(artifact,),
         golden=Golden(kind=options.golden, count=golden.count, tolerance=options.tolerance),
         licences=subject.licences,

@@ -9,8 +9,10 @@ from espalier.spec.sections import InputSpec, NetworkSpec
 
 if TYPE_CHECKING:
     from espalier.vision.prepare import Prepare
+    from espalier.vision.tiling import Tiling
 
 _CHANNELS = {"rgb": 3, "grey": 1, "rgba": 4}
+_OF_TILES = ("tile_px", "tile_overlap")  # what happens before a picture is prepared
 
 
 def bands(spec: InputSpec) -> int:
@@ -23,6 +25,15 @@ def bands(spec: InputSpec) -> int:
 def size_hw(spec: InputSpec) -> tuple[int, int] | None:
     """The input's size in pixels, or None while that is still open."""
     return None if isinstance(spec.size_hw, str) else spec.size_hw
+
+
+def tiling(spec: InputSpec) -> Tiling | None:
+    """How pictures are cut into tiles; None where they are shown whole, and while that is still open."""
+    from espalier.vision.tiling import Tiling
+
+    if not isinstance(spec.tile_px, int) or not spec.tile_px or isinstance(spec.tile_overlap, str):
+        return None
+    return Tiling(spec.tile_px, spec.tile_overlap)
 
 
 def standard_prepare(spec: NetworkSpec) -> Prepare:
@@ -46,7 +57,7 @@ def standard_prepare(spec: NetworkSpec) -> Prepare:
 
 def _settled(spec: InputSpec) -> dict[str, Any]:
     """The values by name. Raises SpecError that names every one that is still open."""
-    values = {name: getattr(spec, name) for name in type(spec).model_fields}
+    values = {name: getattr(spec, name) for name in type(spec).model_fields if name not in _OF_TILES}
     fix = "resolve the spec, or state the value"
     open_fields = [name for name, value in values.items() if value == "auto"]
     if open_fields:

@@ -8,7 +8,7 @@ from typing import Any
 
 from espalier.errors import Problem
 from espalier.spec.facts import Facts
-from espalier.spec.rules import Caution
+from espalier.spec.rules import Caution, learnt, most_labels
 from espalier.spec.sections import Spec
 
 SIZE_HW = (640, 640)
@@ -37,16 +37,18 @@ def lr(spec: Spec, facts: Facts) -> tuple[float, str]:
 def batch_size(spec: Spec, facts: Facts) -> tuple[int, str]:
     """Few: a detector's pictures are large, and more steps matter more than large ones."""
     fits = facts.batch_fits if facts.batch_fits is not None else 4
-    few = max(1, facts.n_train // 4) if facts.n_train else 4
+    count = learnt(spec, facts)
+    few = max(1, count // 4) if count else 4
     chosen = max(1, min(4, fits, few))
     return chosen, "the usual for detectors on one device" if chosen == 4 else "so few pictures or so little memory"
 
 
 def epochs(spec: Spec, facts: Facts) -> tuple[int, str]:
     """Enough passes to see some 30,000 pictures, since queries learn slowly."""
-    if facts.n_train == 0:
+    count = learnt(spec, facts)
+    if count == 0:
         return 50, "the usual; the number of pictures is not known"
-    return min(max(round(30_000 / facts.n_train), 12), 300), f"{facts.n_train} pictures"
+    return min(max(round(30_000 / count), 12), 300), f"{count} pictures"
 
 
 def freeze_batch_norm(spec: Spec, facts: Facts) -> tuple[bool, str]:
@@ -69,10 +71,11 @@ RULES = {
 def too_few_queries(spec: Spec, facts: Facts) -> Iterator[Problem | Caution]:
     """Says where a picture has more objects than can be found in it."""
     network: Any = spec.network
+    most, where = most_labels(spec, facts), "tile" if network.input.tile_px else "picture"
     for name in ("queries", "detections"):
         count = getattr(network, name)
-        if count < facts.most_labels:
-            reason = f"a picture has {facts.most_labels} objects, of which no more than {count} can be found"
+        if count < most:
+            reason = f"a {where} has {most} objects, of which no more than {count} can be found"
             yield Caution(f"network.{name}", count, reason)
 
 

@@ -12,10 +12,12 @@ from typing import Any, Generic, TypeVar
 from numpy.typing import NDArray
 
 from espalier.runtime.backend import Backend
+from espalier.runtime.tiles import Joiner, TileQuery, Tiles
 from espalier.tasks.base import Decoder
 from espalier.vision.batch import stacked, suits
 from espalier.vision.geometry import Geometry
 from espalier.vision.prepare import Placed, Prepare, Prepared
+from espalier.vision.tiling import Tiling
 
 T = TypeVar("T")
 
@@ -41,6 +43,7 @@ class Predictor:
         params: Mapping[str, Any],
         *,
         batch_size: int = 8,
+        tiles: Tiles | None = None,
     ) -> None:
         self.prepare = prepare
         self.backend = backend
@@ -48,6 +51,7 @@ class Predictor:
         self.classes = tuple(classes)
         self.params = dict(params)
         self.batch_size = batch_size
+        self.tiles = tiles
 
     def __call__(self, queries: Iterable[Any]) -> list[Any]:
         """The prediction of each query, in order."""
@@ -59,16 +63,19 @@ class Predictor:
 
     def pairs(self, queries: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         """Each query with its prediction, in order."""
+        joiner = self.joiner()
         for batch in self.batches(queries):
-            outputs = self.backend.run(batch.inputs)
-            yield from zip(
-                batch.queries, self.decode(outputs, batch.geometries, self.classes, self.params), strict=True
-            )
+            yield from joiner.add(batch.queries, self.decoded(batch, self.backend.run(batch.inputs)))
 
     def stream_placed(self, placed: Iterable[Placed]) -> Iterator[Any]:
-        """The predictions of queries that were placed already, wherever that was and whatever was done to them then."""
+        """The predictions of queries that were placed already, wherever that was and whatever was done to them then.
+
+        The tiles of a query come one after the other.
+        """
+        joiner = self.joiner()
         for batch in ahead(prepared_batches(self.prepare.finished, placed, self.batch_size)):
-            yield from self.decoded(batch, self.backend.run(batch.inputs))
+            answers = joiner.add(batch.queries, self.decoded(batch, self.backend.run(batch.inputs)))
+            yield from (prediction for _, prediction in answers)
 
     def raw(self, queries: Iterable[Any]) -> Iterator[tuple[PreparedBatch, dict[str, NDArray[Any]]]]:
         """Each batch with its raw outputs, for parity and for whoever decodes otherwise."""
@@ -76,12 +83,32 @@ class Predictor:
             yield batch, self.backend.run(batch.inputs)
 
     def decoded(self, batch: PreparedBatch, outputs: Mapping[str, NDArray[Any]]) -> list[Any]:
-        """The predictions of a batch by its raw outputs."""
+        """The predictions of a batch by its raw outputs: of tiles each its own, which a `joiner` makes whole."""
         return self.decode(outputs, batch.geometries, self.classes, self.params)
 
+    def joiner(self) -> Joiner:
+        """What makes the predictions of batches those of the queries. It remembers: one for each pass."""
+        return Joiner(self.tiles, self.params)
+
     def batches(self, queries: Iterable[Any]) -> Iterator[PreparedBatch]:
-        """The prepared batches, made one ahead of whoever takes them."""
-        return ahead(prepared_batches(self.prepare, queries, self.batch_size))
+        """The prepared batches, made one ahead of whoever takes them; large pictures come as their TileQuery."""
+        if self.tiles is None:
+            return ahead(prepared_batches(self.prepare, queries, self.batch_size))
+        cut = self.tiles.cut
+        parts = (part for query in queries for part in cut(query))
+        return ahead(prepared_batches(self._prepared_tile, parts, self.batch_size))
+
+    def _prepared_tile(self, part: TileQuery) -> Prepared:
+        return self.prepare(part.asked)
+
+    def placed(self, query: Any) -> Iterator[Placed]:
+        """The query in the network's input, or its tiles one by one, for `stream_placed`."""
+        return self.prepare.placed_parts(query, self.tiling)
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """How pictures are cut; None where they are asked whole."""
+        return None if self.tiles is None else self.tiles.tiling
 
 
 def prepared_batches(

@@ -5,6 +5,7 @@ The rooms that know fill these in; nothing is probed here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -49,6 +50,14 @@ class InputFacts(Protocol):
 
 
 @dataclass(frozen=True)
+class TileFacts:
+    """What the training set comes to as tiles."""
+
+    count: int  # in an epoch
+    most_labels: int  # in one tile
+
+
+@dataclass(frozen=True)
 class Facts:
     """Everything that a choice may depend on. Zero, empty or None is "not known"."""
 
@@ -64,6 +73,10 @@ class Facts:
     bits: int = 8  # of a pixel's value, most common
     data_format: str = ""  # what `auto` found
     monitor: str = ""  # the task's headline figure
+    median_object_px: float = 0.0  # the root of half of the objects' area is this or less
+    large_object_px: float = 0.0  # the longer side of 95 % of the objects is this or less
+    joins_tiles: bool = False  # can what the task says of tiles be joined to an answer about the picture?
+    tiles: Callable[[int, float], TileFacts] | None = None  # by tile_px and tile_overlap
     backbone: InputFacts | None = None
     pretrained: bool = True  # do the backbone's weights come from somewhere?
     batch_fits: int | None = None  # largest batch that a memory probe found to fit one device

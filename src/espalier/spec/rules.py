@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from espalier.errors import Problem
-from espalier.spec.facts import Facts
+from espalier.spec.facts import Facts, TileFacts
 from espalier.spec.sections import InputSpec, Spec
 
 Rule = Callable[[Spec, Facts], tuple[Any, str]]
@@ -131,6 +131,75 @@ def value_range(spec: Spec, facts: Facts) -> tuple[tuple[float, float], str]:
     return (0.0, float(2**facts.bits - 1)), f"the pictures have {facts.bits} bits a value"
 
 
+LEAST_SEEN_PX, WANTED_PX = 16.0, 32.0
+"""In the network's input: smaller objects are hardly found; from COCO's 'medium' on they are found well."""
+
+MUCH_LARGER = 1.5  # times the network's input, from which on a picture is worth cutting
+
+
+def tile_px(spec: Spec, facts: Facts) -> tuple[int, str]:
+    """None, unless pictures are much larger than the input and half of the objects would hardly be seen in them."""
+    size_hw, seen_hw = _input(spec).size_hw, facts.median_size_hw
+    if not facts.joins_tiles:
+        return 0, "pictures are shown whole"
+    if isinstance(size_hw, str) or seen_hw is None or not facts.median_object_px:
+        return 0, "pictures are shown whole; how large their objects are is not known"
+    scale = _shown(_input(spec), seen_hw)
+    seen = facts.median_object_px * scale
+    if seen >= LEAST_SEEN_PX:
+        return 0, f"pictures are shown whole: half of the objects have {seen:.0f} px or more in the network's input"
+    if scale * MUCH_LARGER > 1:
+        return 0, f"pictures are hardly larger than the network's input (objects have {seen:.0f} px there)"
+    wanted = max(facts.median_object_px * min(size_hw) / WANTED_PX, min(size_hw) / 2, 32)
+    tile = 32 * round(wanted / 32)
+    now = facts.median_object_px * min(size_hw) / tile
+    return tile, f"half of the objects would have {seen:.0f} px or less in a whole picture; in such a tile {now:.0f} px"
+
+
+def _shown(given: InputSpec, picture_hw: tuple[int, int]) -> float:
+    """The scale at which the network sees a picture of that size."""
+    assert not isinstance(given.size_hw, str)
+    if given.fit == "capped_edges":
+        return min(max(given.size_hw) / max(picture_hw), min(given.size_hw) / min(picture_hw))
+    return min(inside / side for inside, side in zip(given.size_hw, picture_hw, strict=True))
+
+
+def tile_overlap(spec: Spec, facts: Facts) -> tuple[float, str]:
+    """As much as most objects are long, from a fifth to a half of an edge."""
+    tile = _input(spec).tile_px
+    if not isinstance(tile, int) or tile == 0:
+        return 0.0, "there are no tiles"
+    if not facts.large_object_px:
+        return 0.25, "the usual; how large objects are is not known"
+    share = min(max(math.ceil(20 * facts.large_object_px / tile) / 20, 0.2), 0.5)
+    fits = "so that some tile sees them whole" if share * tile >= facts.large_object_px else "more would cost too much"
+    return share, f"95 % of the objects are at most {facts.large_object_px:.0f} px long, {fits}"
+
+
+def learnt(spec: Spec, facts: Facts) -> int:
+    """How many pictures an epoch shows, or tiles of them; 0 where that is not known."""
+    found = _tiles(spec, facts)
+    return facts.n_train if found is None else found.count
+
+
+def most_labels(spec: Spec, facts: Facts) -> int:
+    """In a picture, or in a tile of one."""
+    found = _tiles(spec, facts)
+    return facts.most_labels if found is None else found.most_labels
+
+
+def _tiles(spec: Spec, facts: Facts) -> TileFacts | None:
+    given = _input(spec)
+    if (
+        facts.tiles is None
+        or not given.tile_px
+        or isinstance(given.tile_px, str)
+        or isinstance(given.tile_overlap, str)
+    ):
+        return None
+    return facts.tiles(given.tile_px, given.tile_overlap)
+
+
 def mean(spec: Spec, facts: Facts) -> tuple[tuple[float, ...], str]:
     """The weights' own; their average for each band when the number of bands differs."""
     return _statistics(spec, facts, facts.backbone.mean if facts.backbone else _IMAGENET_MEAN)
@@ -159,28 +228,30 @@ def batch_size(spec: Spec, facts: Facts) -> tuple[int, str]:
     if facts.batch_fits is not None and facts.batch_fits < wanted:
         gigabytes = (facts.hardware.memory_mb or 0) / 1024
         wanted, reason = facts.batch_fits, "largest that fits" + (f" {gigabytes:.0f} GB" if gigabytes else "")
-    few = facts.n_train // (4 * _devices(spec) * spec.train.accumulate)
-    if facts.n_train > 0 and few < wanted:
-        wanted, reason = max(few, min(4, facts.n_train)), f"at least four steps in an epoch of {facts.n_train} pictures"
+    count = learnt(spec, facts)
+    few = count // (4 * _devices(spec) * spec.train.accumulate)
+    if count > 0 and few < wanted:
+        wanted, reason = max(few, min(4, count)), f"at least four steps in an epoch of {count} pictures"
     return 2 ** int(math.log2(max(wanted, 1))), reason
 
 
 def workers(spec: Spec, facts: Facts) -> tuple[int, str]:
     """A process for each spare core; none for so few pictures that starting them takes longer than reading."""
     cores = max(1, facts.hardware.cpu_cores // _devices(spec))
-    if 0 < facts.n_train < 64:
-        return 0, f"{facts.n_train} pictures are read faster than processes start"
+    if 0 < learnt(spec, facts) < 64:
+        return 0, f"{learnt(spec, facts)} pictures are read faster than processes start"
     most = 4 if spec.train.device == "cpu" else 12
     return min(cores - 1, most), f"{cores} cores" + (" for each device" if _devices(spec) > 1 else "")
 
 
 def epochs(spec: Spec, facts: Facts) -> tuple[int, str]:
     """Enough passes to see some 20,000 pictures (80,000 from scratch), neither too few nor endlessly many."""
-    if facts.n_train == 0:
+    count = learnt(spec, facts)
+    if count == 0:
         return 20, "the usual; the number of pictures is not known"
     seen, least, most = (20_000, 5, 40) if facts.pretrained else (80_000, 30, 200)
     start = "from pretrained weights" if facts.pretrained else "from scratch"
-    return min(max(round(seen / facts.n_train), least), most), f"{facts.n_train} pictures {start}"
+    return min(max(round(seen / count), least), most), f"{count} pictures {start}"
 
 
 def lr(spec: Spec, facts: Facts) -> tuple[float, str]:
@@ -210,6 +281,8 @@ RULES: Mapping[str, Rule] = {
     "network.input.fit": fit,
     "network.input.resample": resample,
     "network.input.crop_fraction": crop_fraction,
+    "network.input.tile_px": tile_px,
+    "network.input.tile_overlap": tile_overlap,
     "network.input.channels": channels,
     "network.input.bands": bands,
     "network.input.value_range": value_range,

@@ -81,6 +81,29 @@ class InputSpec(Model):
     mean: tuple[float, ...] | Auto = knob("auto", "Mean of each channel after scaling to 0-1")
     std: tuple[float, ...] | Auto = knob("auto", "Standard deviation of each channel after scaling to 0-1", gt=0)
 
+    tile_px: int | Auto = knob(
+        "auto",
+        "Large pictures are cut into overlapping square tiles of this edge, in the picture's pixels, in training and "
+        "wherever the model is asked; 0 shows pictures whole. auto cuts where objects would be too small to be seen",
+        unit="px",
+        ge=0,
+        le=65536,
+    )
+    tile_overlap: float | Auto = knob(
+        "auto",
+        "With tiles: the share of an edge that neighbours have in common, at least; auto is as much as most objects "
+        "are long, so that some tile sees them whole",
+        ge=0,
+        le=0.75,
+    )
+
+    @field_validator("tile_px")
+    @classmethod
+    def _is_a_tile(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and 0 < value < 32:
+            raise PydanticCustomError("espalier.tile", "a tile has 32 px or more; 0 is no tiles")
+        return value
+
     @field_validator("value_range")
     @classmethod
     def _is_a_range(cls, value: tuple[float, float] | str) -> tuple[float, float] | str:

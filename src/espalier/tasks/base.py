@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from espalier.blocks import Block, Figure
 from espalier.errors import InputError, ModelError, Problem, UsageError
 from espalier.vision.geometry import Geometry
+from espalier.vision.tiling import Window
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,11 @@ class Annotations:
     segments: Sequence[Any] = ()  # n items: polygons, RLE or None
     ignored_xyxy: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     """(k, 4) regions of no class: what lies there was not labelled and counts neither for nor against a model."""
-
     area: NDArray[np.float64] | None = None
     """(n,) px² as the labels give it, NaN where they don't; None where they give none."""
     unlabelled: tuple[int, ...] = ()
     """Classes that the picture was not labelled for: wherever they are, they are neither right nor wrong."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -222,6 +223,23 @@ class Located(Protocol):
 
     def merged(self, targets: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
         """The `targets` of pictures that lie side by side in one input, each by its own geometry, as one picture's."""
+
+
+@runtime_checkable
+class Tiled(Protocol):
+    """A task whose predictions of overlapping tiles make one of the whole picture. Its queries are ImageQuery."""
+
+    def joined(
+        self,
+        predictions: Sequence[Any],
+        windows: Sequence[Window],
+        size_hw: tuple[int, int],
+        params: Mapping[str, Any],
+    ) -> Any:
+        """The prediction of a picture of `size_hw` by those of its tiles, each in the pixels of its own window.
+
+        `params` are the decoder's. Of one tile it is that tile's prediction.
+        """
 
 
 def names() -> list[str]:

@@ -13,7 +13,7 @@ Depth: a `value_range` up to 255 means 8 bit, above it 16 bit; a picture of the 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
@@ -37,6 +37,7 @@ from espalier.vision.steps import (
     check_word,
     px,
 )
+from espalier.vision.tiling import Tile, Tiling
 
 __all__ = [
     "BoxesInput", "CentreCrop", "FitWord", "Normalise", "Pad", "PadMultiple", "Placed", "Prepare", "PrepareInput",
@@ -202,6 +203,7 @@ class Placed:
     images: dict[str, NDArray[Any]]
     geometries: dict[str, Geometry]
     boxes: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    tile: Tile | None = None  # the part of the query's picture that this is, where it was cut into tiles
 
 
 @dataclass(frozen=True)
@@ -284,6 +286,14 @@ class Prepare:
             for part in self.boxes
         }
         return Placed(images, geometries, boxes)
+
+    def placed_parts(self, query: Any, tiling: Tiling | None) -> Iterator[Placed]:
+        """`placed` of each of the query's tiles; of the query itself where there is no tiling."""
+        if tiling is None:
+            yield self.placed(query)
+            return
+        for tile, part in tiling.cut(query):
+            yield replace(self.placed(part), tile=tile)
 
     def finished(self, placed: Placed) -> Prepared:
         """The value steps after `placed`."""

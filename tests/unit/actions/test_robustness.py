@@ -47,7 +47,7 @@ class Contrasts:
 class Toy:
     """What evaluate asks of a model."""
 
-    kind, name, path, spec, info, holds_out = "bundle", "toy", Path("toy"), None, None, True
+    kind, name, path, spec, info, holds_out, tiling = "bundle", "toy", Path("toy"), None, None, True, None
 
     def __init__(self, task: Any, prepare: Prepare, backend: Any, decoder: Any, classes: Sequence[str]) -> None:
         self.task, self.prepare, self.backend, self.decoder, self.classes = task, prepare, backend, decoder, classes

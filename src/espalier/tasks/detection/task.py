@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from espalier.tasks import base
 from espalier.tasks.base import Annotations, Comparison, Decoder, Mistake, Sample, Scores
-from espalier.tasks.detection import compare, decoders, draw
+from espalier.tasks.detection import compare, decoders, draw, tiles
 from espalier.tasks.detection import prediction as said
 from espalier.tasks.detection.metrics import DetectionMetrics
 from espalier.tasks.detection.mistakes import mistakes, of_what_is_said
@@ -18,6 +18,7 @@ from espalier.tasks.detection.objects import OUTLINES, ObjectTask
 from espalier.tasks.detection.prediction import Detections
 from espalier.tasks.detection.sample import RAGGED, DetectionTarget, arrays, merged, target
 from espalier.vision.geometry import Geometry
+from espalier.vision.tiling import Window
 
 
 class DetectionTask(ObjectTask):
@@ -43,6 +44,16 @@ class DetectionTask(ObjectTask):
     def merged(self, targets: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
         """The objects and regions of all; a class that one picture's labels leave out is left out of the whole."""
         return merged(targets)
+
+    def joined(
+        self,
+        predictions: Sequence[Detections],
+        windows: Sequence[Window],
+        size_hw: tuple[int, int],
+        params: Mapping[str, Any],
+    ) -> Detections:
+        """The boxes of all tiles in the picture's pixels: each object once, whole where some tile saw all of it."""
+        return tiles.joined(predictions, windows, size_hw, params)
 
     def decoders(self) -> list[tuple[str, int]]:
         """detr_sigmoid."""
