@@ -109,6 +109,9 @@ def _show(run: Run, made: Made) -> None:
     if made.metric is not None:
         change = abs(made.metric.value - made.metric.reference)
         rows.append([f"change of {made.metric.name}", change, f"on {made.metric.pictures} pictures"])
+    for runtime in made.manifest.artifacts[0].runtimes:
+        said = "" if runtime.error is None else runtime.error
+        rows.append([f"largest error in {runtime.backend} {runtime.version}".rstrip(), said, runtime.note])
     run.block("proof", Table("The bundle says what was evaluated", ["", "", ""], rows))
     run.block("proof", made.parity.block())
     run.block("proof", made.verified.block())
@@ -133,4 +136,5 @@ def _result(run: Run, made: Made, *, zipped: bool) -> dict[str, Any]:
         "size_mb": round(sum(f.size for f in files) / 1e6, 3),
         "parity": None if artifact.parity is None else artifact.parity.model_dump(mode="json"),
         "metric": None if artifact.metric is None else artifact.metric.model_dump(mode="json"),
+        "runtimes": [runtime.model_dump(mode="json") for runtime in artifact.runtimes],
     }

@@ -96,6 +96,15 @@ class Metric(Part):
     pictures: int = Field(ge=1)
 
 
+class Runtime(Part):
+    """A runtime in which the graph was compared with the model: its largest error; or, in `note`, why it was not."""
+
+    backend: Text
+    version: Text = ""
+    error: Number | None = None
+    note: Text = ""
+
+
 class Artifact(Part):
     """A graph that a backend runs."""
 
@@ -107,6 +116,7 @@ class Artifact(Part):
     outputs: Annotated[tuple[Port, ...], FailFast()] = Field(max_length=100, strict=False)
     parity: Parity | None = None
     metric: Metric | None = None
+    runtimes: Annotated[tuple[Runtime, ...], FailFast()] = Field(default=(), max_length=100, strict=False)
 
 
 class Decode(Part):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from espalier.bundle.manifest import Artifact, Manifest
+from espalier.bundle.manifest import Artifact, Manifest, Runtime
 
 _SHOWN_CLASSES = 50
 
@@ -78,10 +78,18 @@ def _artifact(artifact: Artifact) -> Iterator[str]:
             f"  Raw outputs differ from the trained model's by {worst:.1g} of the largest value "
             f"(at most {artifact.parity.tolerance:g} was allowed), over {artifact.parity.pictures} inputs."
         )
+    if artifact.runtimes:
+        yield f"  Proven in {'; '.join(map(_runtime, artifact.runtimes))}."
     if artifact.metric is not None:
         metric = artifact.metric
         values = f"{metric.value:.4f}, the trained model {metric.reference:.4f}"
         yield f"  {metric.name}: {values} ({metric.pictures} pictures)."
+
+
+def _runtime(runtime: Runtime) -> str:
+    if runtime.error is None:
+        return f"{runtime.backend}: {_inline(runtime.note)}"
+    return f"{runtime.backend} {_inline(runtime.version)} (largest error {runtime.error:.1g})"
 
 
 def _provenance(manifest: Manifest) -> Iterator[str]:

@@ -15,10 +15,22 @@ from espalier.bundle import golden as golden_files
 from espalier.bundle.bundle import Bundle, record
 from espalier.bundle.compare import Match
 from espalier.bundle.golden import GoldenSet
-from espalier.bundle.manifest import Artifact, Decode, Golden, Licence, Manifest, Metric, Parity, Port, Provenance
+from espalier.bundle.manifest import (
+    Artifact,
+    Decode,
+    Golden,
+    Licence,
+    Manifest,
+    Metric,
+    Parity,
+    Port,
+    Provenance,
+    Runtime,
+)
 from espalier.bundle.model_card import model_card
 from espalier.bundle.verify import VerifyReport, golden_query
 from espalier.errors import ModelError, ParityError, Problem, SpecError, WorkError
+from espalier.exporter import runtimes
 from espalier.exporter.golden import drawn_pictures
 from espalier.exporter.onnx import onnx_bytes
 from espalier.exporter.parity import ParityReport, check_parity, compare_outputs
@@ -106,6 +118,7 @@ def make_bundle(
     network can't meet, WorkError where the exporter fails.
     """
     free_size = _free_size(subject, options)
+    runtimes.check_installed(options.backends)
     golden_inputs, queries = _golden_inputs(subject, samples, options, seed)
     say(f"tracing {subject.card.name} (opset {options.opset})")
     graph = onnx_bytes(subject.model, _rows(golden_inputs, _TRACED_BATCH), opset=options.opset, dynamic_size=free_size)
@@ -115,6 +128,7 @@ def make_bundle(
     if free_size:
         parity += _other_size(pair, golden_inputs)
     parity.raise_if_failed(GRAPH)
+    checked = pair.in_runtimes(graph, parity, [*_trials(golden_inputs), *_larger_trials(golden_inputs, free_size)])
     pictures = samples[: options.parity_images]
     metric = None
     if len(pictures):
@@ -124,7 +138,7 @@ def make_bundle(
         parity.raise_if_failed(GRAPH)
         _gate_metric(metric, options.metric_tolerance)
     golden = _golden_set(subject, pair.reference, golden_inputs, queries)
-    manifest = _manifest(subject, pair.graph, graph, parity, metric, golden, options)
+    manifest = _manifest(subject, pair.graph, graph, Proof(parity, metric, checked), golden, options)
     manifest, verified = _write(folder, manifest, {GRAPH: graph, **golden_files.to_files(golden)}, subject.match)
     return Made(manifest, parity, metric, verified)
 
@@ -196,13 +210,17 @@ def _trials(inputs: Mapping[str, NDArray[Any]]) -> Iterator[dict[str, NDArray[An
 
 def _other_size(pair: _Pair, inputs: Mapping[str, NDArray[Any]]) -> ParityReport:
     """A graph can be tied to the traced size in silence, so another is run. Raises WorkError if the model fails."""
-    larger = {name: _larger(array) for name, array in _rows(inputs, 1).items()}
     try:
-        return pair.check([larger])
+        return pair.check(_larger_trials(inputs, True))
     except RuntimeError as error:
         what = f"the model itself does not take another size: {str(error).splitlines()[0][:200]}"
         fix = "take export.dynamic_size=false; the network's card should not allow it"
         raise WorkError(Problem(pair.subject.card.name, what, fix=fix)) from error
+
+
+def _larger_trials(inputs: Mapping[str, NDArray[Any]], free_size: bool) -> list[dict[str, NDArray[Any]]]:
+    """One input of another size, where that is free."""
+    return [{name: _larger(array) for name, array in _rows(inputs, 1).items()}] if free_size else []
 
 
 def _larger(array: NDArray[Any]) -> NDArray[Any]:
@@ -230,7 +248,7 @@ class _Pair:
     """The model and its graph, asked the same questions."""
 
     def __init__(self, subject: Subject, graph: bytes, options: ExportSpec) -> None:
-        self.subject, self.tolerance = subject, options.tolerance
+        self.subject, self.options, self.tolerance = subject, options, options.tolerance
         self.graph = OnnxRuntimeBackend(graph, "cpu", where=GRAPH)
         self.reference = self._predictor(ModuleBackend(subject.model))
         self.exported = self._predictor(self.graph)
@@ -246,6 +264,20 @@ class _Pair:
         except ModelError as error:
             fix = "nothing was written: the graph is tied to the traced batch or size; try export.dynamic_size=false"
             raise ParityError(*(Problem(p.where, p.what, p.expected, fix) for p in error.problems)) from error
+
+    def in_runtimes(
+        self, graph: bytes, parity: ParityReport, batches: Sequence[Mapping[str, NDArray[Any]]]
+    ) -> tuple[Runtime, ...]:
+        """The runtimes that the graph was proven in; raises ParityError where one of them differs."""
+        return runtimes.proven(
+            graph,
+            self.reference.backend,
+            parity,
+            batches=batches,
+            asked=self.options.backends,
+            match=self.subject.match,
+            where=GRAPH,
+        )
 
     def check_samples(self, samples: Pictures) -> tuple[ParityReport, Metric]:
         """Raw outputs and the headline figure on labelled pictures, each read and prepared once."""
@@ -288,10 +320,18 @@ def _gate_metric(metric: Metric, tolerance: float) -> None:
 # ---- writing -------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Proof:
+    """How the graph was compared with the model."""
+
+    parity: ParityReport
+    metric: Metric | None
+    runtimes: tuple[Runtime, ...]
+
+
 def _manifest(
-    subject: Subject, graph: OnnxRuntimeBackend, data: bytes, parity: ParityReport, metric: Metric | None,
-    golden: GoldenSet, options: ExportSpec,
-) -> Manifest:  # fmt: skip
+    subject: Subject, graph: OnnxRuntimeBackend, data: bytes, proof: Proof, golden: GoldenSet, options: ExportSpec
+) -> Manifest:
     inputs, outputs = graph.ports()
     artifact = Artifact(
         id="onnx-fp32",
@@ -300,8 +340,9 @@ def _manifest(
         files=(record(GRAPH, data),),
         inputs=_ports(inputs),
         outputs=_ports(outputs),
-        parity=_parity(parity),
-        metric=metric,
+        parity=_parity(proof.parity),
+        metric=proof.metric,
+        runtimes=proof.runtimes,
     )
     return Manifest(
         name=subject.name,

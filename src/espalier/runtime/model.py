@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ from espalier.errors import ModelError, Problem
 from espalier.runtime.backend import Backend
 from espalier.runtime.backends import READS_ONNX, REFERENCE, onnx_backend
 from espalier.runtime.predictor import Predictor
-from espalier.runtime.sources import PictureSource, expand
+from espalier.runtime.sources import expand_all
 from espalier.runtime.tiles import Tiles
+from espalier.runtime.video import Frames, VideoSource
 from espalier.spec.fields import BundleBackend
 from espalier.tasks.base import ImageQuery, Task
 from espalier.vision.image import MAX_PIXELS, Source
@@ -43,17 +46,40 @@ class LoadedModel:
         recursive: bool = True,
         allow_urls: bool = False,
         max_pixels: int = MAX_PIXELS,
+        frames: Frames = Frames(),  # noqa: B008  (frozen)
     ) -> list[Any]:
-        """A prediction for each picture: `images` is one or many of file, folder, glob, bytes, array, Pillow picture.
+        """A prediction for each picture: `images` is one or many of file, folder, glob, bytes, array, Pillow picture,
+        video (each frame asked for by `frames`).
 
         Raises ImageError for a picture that can't be read; InputError where there is none.
         """
-        sources = expand(_many(images), recursive=recursive, allow_urls=allow_urls)
-        return self.predictor(self._queries(sources, max_pixels))
+        asked = self.stream(images, recursive=recursive, allow_urls=allow_urls, max_pixels=max_pixels, frames=frames)
+        return [prediction for _, prediction in asked]
 
-    def _queries(self, sources: Iterable[PictureSource], max_pixels: int) -> Iterator[ImageQuery]:
-        channels = self.predictor.prepare.inputs[0].channels
-        return (source.read(channels=channels, max_pixels=max_pixels) for source in sources)
+    def stream(
+        self,
+        images: Source | Iterable[Source],
+        *,
+        recursive: bool = True,
+        allow_urls: bool = False,
+        max_pixels: int = MAX_PIXELS,
+        frames: Frames = Frames(),  # noqa: B008  (frozen)
+    ) -> Iterator[tuple[ImageQuery, Any]]:
+        """Each picture or frame with its prediction, as they come; a FrameQuery knows its number and its time.
+
+        Cameras and streams are read as well: then frames are dropped rather than falling behind. Frames that are left
+        out, and a stream that stops, warn. Raises as `predict` does.
+        """
+        sources = expand_all(_many(images), frames=frames, recursive=recursive, allow_urls=allow_urls)
+        live = any(isinstance(source, VideoSource) and source.live for source in sources)
+        predictor = copy.copy(self.predictor)
+        predictor.batch_size = 1 if live else predictor.batch_size  # a batch of live frames would be old
+        channels = predictor.prepare.inputs[0].channels
+        queries = (query for s in sources for query in s.queries(channels=channels, max_pixels=max_pixels))
+        yield from predictor.pairs(queries)
+        for source in sources:
+            for text in source.facts.warnings() if isinstance(source, VideoSource) else ():
+                warnings.warn(text, stacklevel=2)
 
 
 def load(

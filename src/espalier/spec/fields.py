@@ -16,7 +16,10 @@ Auto = Literal["auto"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 """Where a graph runs."""
 
-BundleBackend = Literal["auto", "onnxruntime", "openvino"]
+OnnxBackend = Literal["onnxruntime", "openvino"]
+"""What runs an ONNX graph."""
+
+BundleBackend = Literal["auto", OnnxBackend]
 """What runs a bundle's graph; auto is ONNX Runtime."""
 
 GraphBackend = Literal[BundleBackend, "torch"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from espalier.spec.fields import Auto, BundleBackend, Device, GraphBackend, Model, knob
+from espalier.spec.fields import Auto, BundleBackend, Device, GraphBackend, Model, OnnxBackend, knob
 
 PredictFormat = Literal["json", "jsonl", "csv", "pictures", "video", "crops", "coco", "yolo", "label_studio"]
 """What `predict` can write."""
@@ -159,6 +159,9 @@ class ExportSpec(Model):
     )
     golden_count: int = knob(4, "Golden inputs", ge=1, le=64)
     parity_images: int = knob(64, "Real pictures that parity is also checked on", ge=0, le=100_000)
+    backends: tuple[OnnxBackend, ...] | Auto = knob(
+        "auto", "Runtimes that the graph is also proven in, beside onnxruntime; auto takes those installed"
+    )
     zip: bool = knob(False, "Also write the bundle as one zip", flag="--zip")
 
 

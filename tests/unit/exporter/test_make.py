@@ -235,3 +235,14 @@ def test_sizes_are_free_where_pictures_come_out_at_different_sizes(tmp_path):
     fixed = replace(subject(seeded(Fine), dynamic_size=False), prepare=varied.prepare)
     with pytest.raises(SpecError, match="fit=letterbox"):
         make_bundle(fixed, [], ExportSpec(), tmp_path / "d")
+
+
+def test_the_runtimes_it_was_proven_in(bundle_folder):
+    reference, other = Bundle.open(bundle_folder).artifact().runtimes
+    assert (reference.backend, other.backend) == ("onnxruntime", "openvino")
+    assert reference.error is not None
+    assert reference.error < 1e-4
+    assert (other.error is None) == (other.note == "not run: not installed")
+    said = (bundle_folder / "README.md").read_text()
+    assert "Proven in onnxruntime" in said
+    assert "openvino" in said

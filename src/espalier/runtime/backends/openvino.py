@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.errors import InputError, MissingExtraError, ModelError, Problem
+from espalier.runtime.external_data import reads_files
 
 try:
     import openvino
@@ -43,6 +44,7 @@ class OpenVinoBackend:
         _check_device(device)
         self._where = str(model) if isinstance(model, (str, Path)) else where
         data = model if isinstance(model, bytes) else Path(model).read_bytes()
+        _check_whole(data, self._where)
         core = openvino.Core()
         try:
             graph = core.read_model(io.BytesIO(data))
@@ -72,6 +74,17 @@ class OpenVinoBackend:
             if inputs[name].dtype != wanted:
                 what = f"the graph does not run on {name} of {inputs[name].dtype}"
                 raise ModelError(Problem(self._where, what, f"it takes {wanted}"))
+
+
+def _check_whole(data: bytes, where: str) -> None:
+    """Raises ModelError for a graph with tensors in other files: OpenVINO would read whatever file it names."""
+    try:
+        reads = reads_files(data)
+    except ValueError as error:
+        raise ModelError(Problem(where, f"OpenVINO can't load the graph: {error}")) from None
+    if reads:
+        what = "OpenVINO can't load the graph: a tensor of it lies in another file"
+        raise ModelError(Problem(where, what, "a graph that is whole"))
 
 
 def _check_device(asked: str) -> None:
