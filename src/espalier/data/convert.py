@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from espalier import storage
 from espalier.data import labelled_classes
 from espalier.data.formats import get
-from espalier.data.formats.base import Loss
+from espalier.data.formats.base import Loss, Predicting
 from espalier.data.index import Index, join, unknown_class
 from espalier.errors import DataError, EspalierError, Problem, RunExistsError, UsageError
 
@@ -57,6 +57,27 @@ def write(
             losses = (*losses, *labelled_classes.write(splits, names, made))
     turned = sum(int(rows.sum()) for rows in (upright or {}).values())
     return (*losses, *([Loss("pictures turned upright and encoded anew", turned)] if turned else []))
+
+
+def write_predictions(
+    index: Index,
+    score_M: NDArray[np.float64],
+    folder: Path,
+    *,
+    format: str,  # noqa: A002  (the spec's word)
+    model: str,
+) -> tuple[Loss, ...]:
+    """Writes what a model said of pictures as a new data set, with scores; all or nothing. Pictures stay where they are
+    if the format allows that, else they are copied. Raises as `write` does."""
+    form = get(format)
+    if not isinstance(form, Predicting):
+        raise UsageError(Problem("predict.formats", f"the data format {form.name} keeps no predictions"))
+    with storage.atomic_folder(folder) as made:
+        names = [_absolute(index.path(row)) for row in range(len(index))]
+        if not form.refers:
+            names = _unique({"": form.place_pictures(index, "")}, by_stem=form.by_stem)[""]
+            _copy({"": index}, {"": names}, made, {})
+        return form.write_predictions(index, score_M, names, made, model=model)
 
 
 def refuse_target(folder: Path, sources: Iterable[str]) -> None:
@@ -147,6 +168,20 @@ def merge(sets: Sequence[Splits], *, complete: bool = False) -> tuple[dict[str, 
     return merged, (Loss("annotation ids, numbered anew", renumbered),) if renumbered else ()
 
 
+def _has_objects(splits: Splits) -> bool:
+    """Are labels more than one word for a whole picture?"""
+    return any(index.kinds - {"label"} for index in splits.values())
+
+
+def _for_its_own_classes(index: Index) -> Index:
+    """The index with pictures that were labelled for no class that it doesn't have."""
+    unlabelled = np.zeros((len(index), len(index.classes) + 1), np.bool_)
+    if index.unlabelled is not None:
+        unlabelled |= index.unlabelled
+    unlabelled[:, -1] = True
+    return replace(index, unlabelled=unlabelled)
+
+
 def _rooted(index: Index, number: int) -> Index:
     """The index with absolute paths; groups of different sets never mean the same."""
     paths = np.empty(len(index), np.object_)
@@ -168,20 +203,6 @@ def remap(splits: Splits, names: Mapping[str, str]) -> dict[str, Index]:
 
 def _renamed(index: Index, names: Mapping[str, str]) -> Index:
     new_names = [names.get(name, name) for name in index.classes]
-def _has_objects(splits: Splits) -> bool:
-    """Are labels more than one word for a whole picture?"""
-    return any(index.kinds - {"label"} for index in splits.values())
-
-
-def _for_its_own_classes(index: Index) -> Index:
-    """The index with pictures that were labelled for no class that it doesn't have."""
-    unlabelled = np.zeros((len(index), len(index.classes) + 1), np.bool_)
-    if index.unlabelled is not None:
-        unlabelled |= index.unlabelled
-    unlabelled[:, -1] = True
-    return replace(index, unlabelled=unlabelled)
-
-
     classes = tuple(dict.fromkeys(new_names))
     table = np.array([classes.index(name) for name in new_names], np.int64)
     ids = [int(index.class_ids[new_names.index(name)]) for name in classes]

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from espalier import storage
 from espalier.data.index import Index
@@ -90,8 +91,8 @@ class Format(Protocol):
     help: str
     holds: frozenset[str]  # kinds of annotation that it can keep
     refers: bool  # may pictures stay where they are?
-    by_stem: bool  # do label files find their pictures by the bare name, so that `a.jpg` and `a.png` would be one?
     tells_classes: bool  # does its label file say for which classes a picture was labelled?
+    by_stem: bool  # do label files find their pictures by the bare name, so that `a.jpg` and `a.png` would be one?
 
     def detect(self, place: Place) -> int:
         """How much it looks like this format, 0 (not at all) to 100."""
@@ -107,6 +108,16 @@ class Format(Protocol):
 
     def write(self, splits: Mapping[str, Index], names: Mapping[str, Sequence[str]], folder: Path) -> tuple[Loss, ...]:
         """Writes the label files of pictures that lie at `names`, and says what the format could not hold."""
+
+
+@runtime_checkable
+class Predicting(Protocol):
+    """A format that can also keep what a model said, and how sure it was."""
+
+    def write_predictions(
+        self, index: Index, score_M: NDArray[Any], names: Sequence[str], folder: Path, *, model: str
+    ) -> tuple[Loss, ...]:
+        """Writes what a model of that name said, as `write` writes labels, with the score of each annotation."""
 
 
 def is_picture(name: str) -> bool:

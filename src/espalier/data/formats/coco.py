@@ -71,6 +71,21 @@ class Coco:
         regions = sum(index.ignored_count() for index in splits.values())
         return (Loss("ignored regions, written as a crowd of each class", regions),) if regions else ()
 
+    def write_predictions(
+        self, index: Index, score_M: NDArray[Any], names: Sequence[str], folder: Path, *, model: str
+    ) -> tuple[Loss, ...]:
+        """`train.json`, a data set whose annotations have a score, and `results.json`, COCO's list of results."""
+        import msgspec
+
+        document = _document(index, names)
+        for item, score in zip(document["annotations"], score_M, strict=True):
+            item["score"] = round(float(score), 6)
+        storage.write_atomic(folder / f"{UNSPLIT}.json", msgspec.json.encode({"info": {"model": model}, **document}))
+        kept = ("image_id", "category_id", "bbox", "segmentation", "score")
+        results = [{word: item[word] for word in kept if word in item} for item in document["annotations"]]
+        storage.write_atomic(folder / "results.json", msgspec.json.encode(results))
+        return ()
+
 
 # ---- reading -------------------------------------------------------------------------------------------------------
 
@@ -131,27 +146,12 @@ def _index(file: CocoFile, split: str, classes: Mapping[str, Key], options: Opti
         size_hw=_sizes(file),
         image_id=_picture_ids([picture.id for picture in pictures]),
         group=[picture.group or "" for picture in pictures] if has_groups else None,
+        area=file.area,
+        unlabelled=_unlabelled(file, table, len(classes)),
         findings=[*file.findings, *_same_names(file), *_same_ids(file)],
     )
 
 
-def _roots(path: str, split: str) -> list[str]:
-    """Where pictures are usually kept, seen from the label file."""
-    here, above = parent(path), parent(parent(path))
-    tail = PurePosixPath(path.split("::")[0].replace("\\", "/")).stem.removeprefix("instances_")
-    bases = [here, storage.join(here, "images"), above, storage.join(above, "images")]
-    return [*bases, *(storage.join(base, name) for base in bases for name in dict.fromkeys((tail, split)))]
-
-
-def _class_ids(classes: Mapping[str, Key]) -> NDArray[np.int64]:
-    ids = [key for key in classes.values() if isinstance(key, int) and abs(key) < 2**62]
-    whole = len(ids) == len(classes) == len(set(ids))
-        area=file.area,
-        unlabelled=_unlabelled(file, table, len(classes)),
-    return np.array(ids, np.int64) if whole else np.arange(1, len(classes) + 1)
-
-
-def _picture_ids(ids: Sequence[Key]) -> NDArray[np.int64]:
 def _unlabelled(file: CocoFile, class_of: NDArray[np.int64], classes: int) -> NDArray[np.bool_] | None:
     """(N, C + 1) by LVIS's rule: of a picture that lists what it lacks, all else that it doesn't show is unlabelled."""
     pictures = file.pictures
@@ -168,6 +168,21 @@ def _unlabelled(file: CocoFile, class_of: NDArray[np.int64], classes: int) -> ND
     return out
 
 
+def _roots(path: str, split: str) -> list[str]:
+    """Where pictures are usually kept, seen from the label file."""
+    here, above = parent(path), parent(parent(path))
+    tail = PurePosixPath(path.split("::")[0].replace("\\", "/")).stem.removeprefix("instances_")
+    bases = [here, storage.join(here, "images"), above, storage.join(above, "images")]
+    return [*bases, *(storage.join(base, name) for base in bases for name in dict.fromkeys((tail, split)))]
+
+
+def _class_ids(classes: Mapping[str, Key]) -> NDArray[np.int64]:
+    ids = [key for key in classes.values() if isinstance(key, int) and abs(key) < 2**62]
+    whole = len(ids) == len(classes) == len(set(ids))
+    return np.array(ids, np.int64) if whole else np.arange(1, len(classes) + 1)
+
+
+def _picture_ids(ids: Sequence[Key]) -> NDArray[np.int64]:
     """The ids, or the rows when they aren't all numbers."""
     if set(map(type, ids)) == {int}:
         with contextlib.suppress(OverflowError):
@@ -223,6 +238,8 @@ def _ignored_as_crowds(index: Index) -> Index:
         is_crowd=np.concatenate([index.is_crowd, np.ones(count * classes, np.bool_)]),
         annotation_id=np.concatenate([index.annotation_id, fresh]),
         segments=Segments.join([index.segments, Segments.empty(count * classes)]),
+        area=None if index.area is None else np.concatenate([index.area, np.full(count * classes, np.nan)]),
+        unlabelled=index.unlabelled,
     )  # fmt: skip
 
 
@@ -238,8 +255,6 @@ def _document(index: Index, names: Sequence[str]) -> dict[str, Any]:
 def _picture(index: Index, row: int, name: str, number: int) -> dict[str, Any]:
     height, width = (int(side) for side in index.size_hw[row])
     item: dict[str, Any] = {"id": number, "file_name": name}
-        area=None if index.area is None else np.concatenate([index.area, np.full(count * classes, np.nan)]),
-        unlabelled=index.unlabelled,
     if height != UNKNOWN:
         item |= {"width": width, "height": height}
     if index.group is not None:
@@ -276,6 +291,8 @@ def _labels(index: Index, ids: NDArray[np.int64]) -> list[dict[str, Any]]:
         if index.segments.kind(m):
             item["segmentation"] = msgspec.Raw(index.segments.raw(m))
             item["area"] = round(segment_area(segment_of(index, m), where=index.where(m)), 4)
+        if index.area is not None and not np.isnan(index.area[m]):
+            item["area"] = float(index.area[m])
         items.append(item)
     return items
 
@@ -286,5 +303,3 @@ def _unique_ids(ids: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 FORMAT = Coco()
-        if index.area is not None and not np.isnan(index.area[m]):
-            item["area"] = float(index.area[m])

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
+from numpy.typing import NDArray
 
 from espalier import storage
 from espalier.data.brush import pack, unpack
@@ -53,8 +54,8 @@ class LabelStudio:
     help = "Label Studio's JSON export: rectangles, polygons, brush masks, choices"
     holds = frozenset({"label", "box", "polygon", "rle"})
     refers = True
-    by_stem = False
     tells_classes = False
+    by_stem = False
 
     def detect(self, place: Place) -> int:
         """Sure of a .json that is a list of tasks."""
@@ -90,26 +91,27 @@ class LabelStudio:
 
     def write(self, splits: Mapping[str, Index], names: Mapping[str, Sequence[str]], folder: Path) -> tuple[Loss, ...]:
         """One `label_studio.json`; a task's `data` names its picture, its part and its group."""
-        import msgspec
-
         lost = Lost()
-        tasks: list[dict[str, Any]] = []
-        for split, index in splits.items():
-            sizes = known_sizes(index)
-            for row, name in enumerate(names[split]):
-                height, width = (int(side) for side in sizes[row])
-                if height == UNKNOWN and index.offsets[row + 1] > index.offsets[row]:
-                    raise DataError(
-                        Problem(index.path(row), "per cent of a picture need its size, and it can't be read")
-                    )
-                data = {"image": name, "split": split}
-                if index.group is not None:
-                    data["group"] = str(index.group[row])
-                results = _results(index, row, (height, width), lost)
-                tasks.append({"id": len(tasks) + 1, "data": data, "annotations": [{"result": results}]})
-        storage.write_atomic(folder / "label_studio.json", msgspec.json.format(msgspec.json.encode(tasks), indent=1))
+        tasks = [
+            {"data": data, "annotations": [{"result": results}]}
+            for split, index in splits.items()
+            for data, results in _tasks_of(index, split, names[split], lost)
+        ]
+        _write_tasks(folder, tasks)
         add_common(lost, splits, groups=True)
         lost.add("classes that no picture has", unused_classes(splits))
+        return lost.told()
+
+    def write_predictions(
+        self, index: Index, score_M: NDArray[Any], names: Sequence[str], folder: Path, *, model: str
+    ) -> tuple[Loss, ...]:
+        """As `write`, but as predictions, which a person is shown and accepts or corrects: no labels until then."""
+        lost = Lost()
+        tasks = [
+            {"data": data, "predictions": [{"model_version": model, "score": _mean(results), "result": results}]}
+            for data, results in _tasks_of(index, UNSPLIT, names, lost, score_M)
+        ]
+        _write_tasks(folder, tasks)
         return lost.told()
 
 
@@ -320,9 +322,39 @@ def _root(here: str, rows: Mapping[str, Rows]) -> str:
 # ---- writing -------------------------------------------------------------------------------------------------------
 
 
-def _results(index: Index, row: int, size_hw: tuple[int, int], lost: Lost) -> list[dict[str, Any]]:
+def _write_tasks(folder: Path, tasks: Sequence[Mapping[str, Any]]) -> None:
+    import msgspec
+
+    numbered = [{"id": number, **task} for number, task in enumerate(tasks, 1)]
+    storage.write_atomic(folder / "label_studio.json", msgspec.json.format(msgspec.json.encode(numbered), indent=1))
+
+
+def _mean(results: Sequence[Mapping[str, Any]]) -> float:
+    """How sure the model is of a picture as a whole; 1 of one in which it finds nothing."""
+    return sum(result["score"] for result in results) / len(results) if results else 1.0
+
+
+def _tasks_of(
+    index: Index, split: str, names: Sequence[str], lost: Lost, score_M: NDArray[Any] | None = None
+) -> Iterator[tuple[dict[str, str], list[dict[str, Any]]]]:
+    """`data` and results of each picture. Raises DataError for one whose size nobody knows."""
+    sizes = known_sizes(index)
+    for row, name in enumerate(names):
+        height, width = (int(side) for side in sizes[row])
+        if height == UNKNOWN and index.offsets[row + 1] > index.offsets[row]:
+            raise DataError(Problem(index.path(row), "per cent of a picture need its size, and it can't be read"))
+        data = {"image": name, "split": split}
+        if index.group is not None:
+            data["group"] = str(index.group[row])
+        yield data, _results(index, row, (height, width), lost, score_M)
+
+
+def _results(
+    index: Index, row: int, size_hw: tuple[int, int], lost: Lost, score_M: NDArray[Any] | None = None
+) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for m in range(int(index.offsets[row]), int(index.offsets[row + 1])):
+        score = {} if score_M is None else {"score": round(float(score_M[m]), 6)}
         box = index.box_xyxy[m].astype(np.float64)
         segment = segment_of(index, m)
         if index.is_crowd[m]:
@@ -335,7 +367,8 @@ def _results(index: Index, row: int, size_hw: tuple[int, int], lost: Lost) -> li
             differs = bool(np.abs(box - segment_box(segment)).max() > _SAME_PX)
             lost.add("boxes that are not their outline's extent, which is read in their place", differs)
         for part in parts:
-            found.append(_result(index.classes[index.class_id[m]], box, part, size_hw, f"{row}-{len(found)}"))
+            result = _result(index.classes[index.class_id[m]], box, part, size_hw, f"{row}-{len(found)}")
+            found.append({**result, **score})
     return found
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +39,8 @@ class Yolo:
     help = HELP
     holds = frozenset({"box", "polygon"})
     refers = False
-    by_stem = True
     tells_classes = False
+    by_stem = True
 
     def detect(self, place: Place) -> int:
         """Sure of a data.yaml with names; rather sure of text files beside pictures with lines of YOLO's kind."""
@@ -76,16 +77,23 @@ class Yolo:
         """`data.yaml` and a .txt for each picture, empty ones too."""
         lost = Lost()
         for split, index in splits.items():
-            sizes, unread = sizes_of([index.path(row) for row in range(len(index))])
-            if unread:
-                raise DataError(*list(unread.values())[:20], Problem("", "YOLO's shares need each picture's size"))
-            for row, name in enumerate(names[split]):
-                target = folder / label_name(name, pictures="images", labels="labels", suffix=".txt")
-                target.parent.mkdir(parents=True, exist_ok=True)
-                text = "".join(f"{line}\n" for line in _lines(index, row, sizes[row], lost))
-                target.write_text(text, encoding="utf-8")
+            for name, lines in zip(names[split], _texts(index, lost)):
+                _write_lines(folder, name, lines, "labels")
         add_common(lost, splits)
         storage.write_atomic(folder / "data.yaml", _data_yaml(splits))
+        return lost.told()
+
+    def write_predictions(
+        self, index: Index, score_M: NDArray[Any], names: Sequence[str], folder: Path, *, model: str
+    ) -> tuple[Loss, ...]:
+        """As `write`; beside `labels/` there is `predictions/`, the same lines with the score as a last number."""
+        lost = Lost()
+        texts = _texts(index, lost, score_M)
+        for name, lines in zip(names, texts):
+            _write_lines(folder, name, [line.rpartition(" ")[0] for line in lines], "labels")
+            _write_lines(folder, name, lines, "predictions")
+        add_common(lost, {UNSPLIT: index})
+        storage.write_atomic(folder / "data.yaml", _data_yaml({UNSPLIT: index}))
         return lost.told()
 
 
@@ -179,9 +187,22 @@ def _same_names(names: Mapping[int, str], source: str) -> list[Finding]:
 # ---- writing -------------------------------------------------------------------------------------------------------
 
 
-def _lines(index: Index, row: int, size_hw: NDArray[np.int32], lost: Lost) -> list[str]:
-    found = (_line(index, m, size_hw, lost) for m in range(int(index.offsets[row]), int(index.offsets[row + 1])))
-    return [line for line in found if line]
+def _texts(index: Index, lost: Lost, score_M: NDArray[Any] | None = None) -> Iterator[list[str]]:
+    """The lines of each picture; with scores, each ends with its own. Raises DataError for a picture without size."""
+    sizes, unread = sizes_of([index.path(row) for row in range(len(index))])
+    if unread:
+        raise DataError(*list(unread.values())[:20], Problem("", "YOLO's shares need each picture's size"))
+    for row in range(len(index)):
+        rows = range(int(index.offsets[row]), int(index.offsets[row + 1]))
+        found = ((m, _line(index, m, sizes[row], lost)) for m in rows)
+        scored = ((line, "" if score_M is None else f" {float(score_M[m]):.6g}") for m, line in found if line)
+        yield [line + score for line, score in scored]
+
+
+def _write_lines(folder: Path, picture: str, lines: Sequence[str], below: str) -> None:
+    target = folder / label_name(picture, pictures="images", labels=below, suffix=".txt")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def _line(index: Index, m: int, size_hw: NDArray[np.int32], lost: Lost) -> str:
