@@ -14,8 +14,8 @@ from PIL import Image
 
 from espalier import storage
 from espalier.actions.explain_pictures import Chosen
+from espalier.actions.file_names import UNSAFE, file_name
 from espalier.actions.models import OpenModel
-from espalier.actions.predict import UNSAFE, file_name
 from espalier.explainer.faith import Faith
 from espalier.explainer.frames import enlarge, to_source
 from espalier.explainer.kinds import KINDS, Heat

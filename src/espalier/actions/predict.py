@@ -1,51 +1,51 @@
-"""`predict`: run a model on pictures, and write what it says as JSON, CSV and drawn pictures."""
+"""`predict`: run a model on pictures, videos and streams, and write what it says in the formats asked for."""
 
 from __future__ import annotations
 
-import csv
-import io
-import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from espalier import storage
 from espalier.actions.models import OpenModel, open_model
-from espalier.blocks import Gallery, Picture, Table
-from espalier.errors import ImageError, Problem, UsageError
+from espalier.actions.predict_answer import Answer, Writer
+from espalier.actions.predict_files import CsvFile, JsonFile
+from espalier.actions.predict_labels import DATA_FORMATS, DataSets, refuse
+from espalier.actions.predict_page import Page
+from espalier.actions.predict_pictures import Crops, DrawnPictures
+from espalier.actions.predict_tracks import Tracks
+from espalier.actions.predict_video import DrawnVideos
+from espalier.errors import ImageError, MissingExtraError, Problem, UsageError
 from espalier.runs.run import Run
-from espalier.runtime.sources import PictureSource, expand
+from espalier.runtime.sources import PictureSource, expand_all
+from espalier.runtime.video import Frames, VideoSource
 from espalier.spec.sections import Spec
 from espalier.spec.verbs import PredictSpec
 from espalier.tasks.base import ImageQuery
 
-_SAID, _SHOWN = 20, 24
-UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_SAID = 20
+Source = PictureSource | VideoSource
 
 
 @dataclass
 class _Reader:
-    """Reads pictures one by one; those that can't be read are kept aside, so that the others are answered."""
+    """Reads pictures and videos one by one; what can't be read is kept aside, so that the others are answered."""
 
     channels: Any
     max_pixels: int
     failed: list[Problem] = field(default_factory=list)
-    unreadable: list[dict[str, Any]] = field(default_factory=list)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)  # (name, error)
+    missing: MissingExtraError | None = None
 
-    def queries(self, sources: Sequence[PictureSource]) -> Iterator[ImageQuery]:
-        """The pictures that can be read."""
+    def queries(self, sources: Sequence[Source]) -> Iterator[ImageQuery]:
+        """The pictures and frames that can be read."""
         for source in sources:
             try:
-                query = source.read(channels=self.channels, max_pixels=self.max_pixels)
-            except ImageError as error:
+                yield from source.queries(channels=self.channels, max_pixels=self.max_pixels)
+            except (ImageError, MissingExtraError) as error:
                 self.failed.extend(error.problems)
-                self.unreadable.append({"image": source.name, "error": str(error)})
-                continue
-            yield query
+                self.unreadable.append((source.name, str(error)))
+                self.missing = error if isinstance(error, MissingExtraError) else self.missing
 
 
 def predict(spec: Spec, run: Run) -> dict[str, Any]:
@@ -54,89 +54,89 @@ def predict(spec: Spec, run: Run) -> dict[str, Any]:
     if asked.model is None:
         raise UsageError(Problem("predict.model", "no model was named", fix="espalier predict MODEL IMAGES"))
     model = open_model(asked.model, device=asked.device, backend=asked.backend, licences=spec.licences)
-    sources = expand(asked.images, recursive=asked.recursive, allow_urls=asked.allow_urls)
-    run.say(f"{model.name} ({model.kind}, {model.backend.name} on {model.backend.device}): {len(sources)} pictures")
-    reader, start = _Reader(model.channels, spec.data.max_pixels), time.perf_counter()
-    answers = _answers(model, reader, sources, asked, run)
-    seconds = time.perf_counter() - start
-    files = _write(run.path, answers, reader.unreadable, asked)
-    _show(run, answers, seconds)
+    frames = Frames(asked.every, asked.every_s, None if asked.live == "auto" else asked.live, asked.timeout_s)
+    sources = expand_all(asked.images, frames=frames, recursive=asked.recursive, allow_urls=asked.allow_urls)
+    _check(asked, model, sources)
+    run.say(f"{model.name} ({model.kind}, {model.backend.name} on {model.backend.device}): {_counted(sources)}")
+    reader, page, start = _Reader(model.channels, spec.data.max_pixels), Page(), time.perf_counter()
+    try:
+        files = _answer(model, reader, sources, asked, run, page)
+    finally:  # a camera is usually ended by Ctrl-C
+        seconds = time.perf_counter() - start
+        _tell(run, page, model, sources, seconds)
+    if reader.missing is not None:
+        raise reader.missing
     if reader.failed:
         raise ImageError(*reader.failed[:20], *_and_more(len(reader.failed) - 20))
-    return {"model": str(model.path), "task": model.task.name, "pictures": len(answers),
+    return {"model": str(model.path), "task": model.task.name, "pictures": page.count, "frames": page.frames,
             "seconds": round(seconds, 3), "files": files}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Answer:
-    """What was said of one picture; `picture` is the drawn one, relative to the run."""
-
-    json: dict[str, Any]
-    rows: list[dict[str, Any]]
-    picture: str
-
-
-def _answers(
-    model: OpenModel, reader: _Reader, sources: Sequence[PictureSource], asked: PredictSpec, run: Run
-) -> list[_Answer]:
-    folder = run.folder("pictures") if "pictures" in asked.formats else None
-    answers: list[_Answer] = []
-    for query, prediction in model.predictor(batch_size=asked.batch_size).pairs(reader.queries(sources)):
-        picture = ""
-        if folder is not None:
-            picture = f"pictures/{len(answers):05d}-{file_name(query.name)}.jpg"
-            _draw(model, query, prediction, run.path / picture)
-        said = model.task.to_json(prediction, model.classes)
-        # A picture in which nothing is found has a row all the same, or it would look as if it had not been asked.
-        rows = [{"image": query.name, **row} for row in model.task.rows(prediction, model.classes) or [{}]]
-        answers.append(_Answer({"image": query.name, **said}, rows, picture))
-        if len(answers) <= _SAID:
-            run.say(f"{query.name}: {model.task.words(prediction, model.classes)}")
-    return answers
+def _check(asked: PredictSpec, model: OpenModel, sources: Sequence[Source]) -> None:
+    """Raises UsageError for wishes that can't be met, before anything is answered."""
+    refuse(model.task, asked.formats)
+    has_video = any(isinstance(source, VideoSource) for source in sources)
+    if "video" in asked.formats and not has_video:
+        raise UsageError(Problem("predict.formats", "there is no video to draw on", fix="ask for pictures instead"))
+    if asked.track != "none" and not has_video:
+        raise UsageError(Problem("predict.track", "there is no video in which to follow objects"))
 
 
-def _draw(model: OpenModel, query: ImageQuery, prediction: Any, path: Path) -> None:
-    drawn_HWC = model.task.draw(query.image_HWC, prediction, model.classes)
-    buffer = io.BytesIO()
-    Image.fromarray(drawn_HWC).save(buffer, "JPEG", quality=90)
-    storage.write_atomic(path, buffer.getvalue())
+def _counted(sources: Sequence[Source]) -> str:
+    videos = sum(isinstance(source, VideoSource) for source in sources)
+    counts = ((len(sources) - videos, "picture"), (videos, "video"))
+    return ", ".join(f"{n} {word}{'s' * (n != 1)}" for n, word in counts if n)
 
 
-def file_name(name: str) -> str:
-    """The last part of a picture's name without its ending, in letters that any file may have."""
-    last = re.split(r"[/\\]", name.split("::")[0].split("?")[0].rstrip("/\\"))[-1]
-    return UNSAFE.sub("_", last.rpartition(".")[0] or last)[:80] or "picture"
+def _answer(
+    model: OpenModel, reader: _Reader, sources: Sequence[Source], asked: PredictSpec, run: Run, page: Page
+) -> list[str]:
+    """Answers everything, each answer written as it comes; the files. They are whole also where this is interrupted."""
+    live = any(isinstance(source, VideoSource) and source.live for source in sources)
+    predictor = model.predictor(batch_size=1 if live else asked.batch_size)  # a batch of live frames would be old
+    tracks = Tracks(model.task, asked.track_s) if asked.track != "none" else None
+    writers = _writers(asked, model, run)
+    files: list[str] = []
+    try:
+        for query, prediction in predictor.pairs(reader.queries(sources)):
+            said = prediction if tracks is None else tracks(query, prediction)
+            answer = Answer(page.count, query, said, model)
+            for writer in writers:
+                writer.add(answer)
+            if page.count < _SAID:
+                run.say(f"{query.name}: {answer.words}")
+            page.add(answer)
+        for name, error in reader.unreadable:
+            for writer in writers:
+                writer.failed(name, error)
+    finally:
+        for writer in writers:
+            files += writer.close()
+    return files
 
 
-def _write(folder: Path, answers: Sequence[_Answer], failed: Sequence[dict[str, Any]], asked: PredictSpec) -> list[str]:
-    """The names of the files written."""
-    files = []
-    if "json" in asked.formats:
-        storage.write_json(folder / "predictions.json", [*(a.json for a in answers), *failed])
-        files.append("predictions.json")
-    if "csv" in asked.formats:
-        storage.write_atomic(folder / "predictions.csv", _csv([*(row for a in answers for row in a.rows), *failed]))
-        files.append("predictions.csv")
-    return [*files, *(["pictures/"] if "pictures" in asked.formats else [])]
+def _writers(asked: PredictSpec, model: OpenModel, run: Run) -> list[Writer]:
+    formats = set(asked.formats)
+    data = tuple(name for name in DATA_FORMATS if name in formats)
+    made: list[tuple[bool, Any]] = [
+        ("json" in formats, lambda: JsonFile(run.path, lines=False)),
+        ("jsonl" in formats, lambda: JsonFile(run.path, lines=True)),
+        ("csv" in formats, lambda: CsvFile(run.path)),
+        ("pictures" in formats, lambda: DrawnPictures(run.path)),
+        ("video" in formats, lambda: DrawnVideos(run.path)),
+        ("crops" in formats, lambda: Crops(run.path, asked.crop_margin)),
+        (bool(data), lambda: DataSets(run.path, data, model)),
+    ]
+    return [make() for wanted, make in made if wanted]
 
 
-def _csv(rows: Sequence[dict[str, Any]]) -> str:
-    columns = list(dict.fromkeys(name for row in rows for name in row)) or ["image"]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _show(run: Run, answers: Sequence[_Answer], seconds: float) -> None:
-    rate = len(answers) / seconds if seconds else 0.0
-    note = "reading and preparing the pictures included"
-    run.block("result", Table("Predictions", ["pictures", "pictures a second"], [[len(answers), round(rate, 1)]], note))
-    drawn = [Picture(a.picture, str(a.json["image"])) for a in answers if a.picture][:_SHOWN]
-    if drawn:
-        run.block("result", Gallery("The first pictures", drawn))
-    run.say(f"{len(answers)} pictures in {seconds:.1f} s; written to {run.path}")
+def _tell(run: Run, page: Page, model: OpenModel, sources: Sequence[Source], seconds: float) -> None:
+    videos = [source.facts for source in sources if isinstance(source, VideoSource)]
+    for facts in videos:
+        for text in facts.warnings():
+            run.warn(text)
+    page.show(run, seconds, model.classes, videos)
+    run.say(f"{page.count} pictures in {seconds:.1f} s; written to {run.path}")
 
 
 def _and_more(count: int) -> list[Problem]:
