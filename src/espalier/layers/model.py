@@ -63,7 +63,8 @@ class TrainableModel(nn.Module):
         encoder.checkpoint_activations(on)
 
     def parameter_groups(self) -> dict[str, list[str]]:
-        """Group name → prefixes of parameter names. 'backbone' gets `train.backbone_lr_ratio`; the rest the base."""
+        """Group name → prefixes of parameter names. 'backbone' gets `train.backbone_lr_ratio`, 'slow'
+        `train.slow_lr_ratio`; the rest the base."""
         return {"backbone": ["backbone."]}
 
     def head_prefixes(self) -> tuple[str, ...]:

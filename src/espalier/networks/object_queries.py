@@ -72,6 +72,11 @@ class ObjectQueries(TrainableModel):
         """Each decoder layer's answer, and the encoder's own where it gives one."""
         raise NotImplementedError(f"{type(self).__name__} must define answers")
 
+    def parameter_groups(self) -> dict[str, list[str]]:
+        """Slow is what says where to look: sampling offsets, and queries' reference points."""
+        slow = [name for name, _ in self.named_parameters() if "sampling_offsets." in name or "reference." in name]
+        return {**super().parameter_groups(), "slow": slow}
+
     def forward(self, image: Tensor, valid_hw: Tensor) -> dict[str, Tensor]:  # type: ignore[override]  # inputs by name
         """`logits` (B, Q, C), and `boxes` (B, Q, 4): cx, cy, w, h relative to the valid picture."""
         last = self.answers(self.encode(image, valid_hw))[0][-1]

@@ -52,17 +52,23 @@ def freeze(model: TrainableModel, prefixes: Iterable[str]) -> list[nn.Module]:
 
 
 def groups(model: TrainableModel, train: TrainSpec) -> list[Group]:
-    """The parameters that learn, by rate (backbone or the rest) and decay (none on norms, biases and 1-D)."""
-    backbone = tuple(model.parameter_groups().get("backbone", ()))
+    """The parameters that learn, by rate (backbone, slow or the rest) and decay (none on norms, biases and 1-D).
+
+    With `train.decay_all` everything decays; what is slow stays with the rest where its rate is theirs.
+    """
+    ratios = {"backbone": train.backbone_lr_ratio, "slow": train.slow_lr_ratio}
+    prefixes = {rate: tuple(model.parameter_groups().get(rate, ())) for rate in ratios}
+    if train.slow_lr_ratio == 1:
+        prefixes["slow"] = ()
     found: dict[tuple[str, bool], list[str]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            rate = "backbone" if backbone and name.startswith(backbone) else "head"
-            found.setdefault((rate, decays(name, parameter)), []).append(name)
+            rate = next((rate for rate, own in prefixes.items() if own and name.startswith(own)), "head")
+            found.setdefault((rate, train.decay_all or decays(name, parameter)), []).append(name)
     return [
         Group(
             f"{rate}{'' if decay else ' (no decay)'}",
-            train.backbone_lr_ratio if rate == "backbone" else 1.0,
+            ratios.get(rate, 1.0),
             train.weight_decay if decay else 0.0,
             tuple(names),
         )

@@ -21,6 +21,20 @@ def test_groups_by_rate_and_decay() -> None:
     ]
 
 
+def test_slow_parts_and_decay_of_everything() -> None:
+    class Slow(Tiny):
+        def parameter_groups(self) -> dict[str, list[str]]:
+            return {"backbone": ["backbone."], "slow": ["head.bias"]}
+
+    found = groups(Slow(), train_spec(backbone_lr_ratio=0.1, slow_lr_ratio=0.3, weight_decay=0.03, decay_all=True))
+    assert [(g.name, g.ratio, g.weight_decay, set(g.parameters)) for g in found] == [
+        ("backbone", 0.1, 0.03, {"backbone.0.weight", "backbone.0.bias", "backbone.1.weight", "backbone.1.bias"}),
+        ("head", 1.0, 0.03, {"head.weight"}),
+        ("slow", 0.3, 0.03, {"head.bias"}),
+    ]
+    assert [g.name for g in groups(Slow(), train_spec())] == [g.name for g in groups(Tiny(), train_spec())]
+
+
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd", "rmsprop", "lion"])
 @pytest.mark.parametrize("fused", [True, False])
 def test_each_optimiser_moves_every_group_at_its_rate(name: str, fused: bool) -> None:
