@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from espalier import storage
-from espalier.actions import explain_blocks, explained
+from espalier.actions import explain_blocks, explain_tiles, explained
 from espalier.actions.explain_pictures import Chosen, chosen
 from espalier.actions.explained import Measured, Panel, Side, Sight
 from espalier.actions.models import OpenModel, open_model
+from espalier.data.corrupted import key_of
 from espalier.errors import ImageError, ModelError, Problem, UsageError
 from espalier.explainer.faith import faith
 from espalier.explainer.kinds import FITS_ALL, KINDS, Options, make
@@ -25,6 +26,7 @@ from espalier.spec.verbs import ExplainSpec
 from espalier.tasks.base import ExplainTarget, ImageQuery
 from espalier.vision.corruptions import Corruption, parse
 from espalier.vision.corruptions.queries import corrupt_placed
+from espalier.vision.tiling import Tile
 
 if TYPE_CHECKING:
     from torch import nn
@@ -99,6 +101,9 @@ def _opened(asked: ExplainSpec, licences: str) -> list[OpenModel]:
         if other.task.name != models[0].task.name:
             what = f"does {other.task.name}, and {models[0].path} does {models[0].task.name}"
             raise ModelError(Problem(str(other.path), what, fix="explain models of one task side by side"))
+        if other.tiling != models[0].tiling:
+            what = f"cuts large pictures into other tiles than {models[0].path}"
+            raise ModelError(Problem(str(other.path), what, fix="explain models with the same tiles side by side"))
     return models
 
 
@@ -218,7 +223,11 @@ def _picture(
     Raises UsageError where there is nothing to explain, before anything is written.
     """
     panels: list[Panel] = []
-    for look in _looks(picture, models, corruption, spec):
+    tile = explain_tiles.tile_of(picture, models[0].model, spec)
+    if tile is not None:
+        picture = replace(picture, note="; ".join(filter(None, [picture.note, tile.words])))
+        run.say(f"{picture.name}: what is asked for is said most strongly in {tile.words}, which is explained")
+    for look in _looks(picture, models, corruption, spec, tile):
         answer = explained.answer_picture(run, number, look.side, look.one.model, look.view)
         sight = Sight(number, picture, look.side, look.view, answer)
         files = explained.file_names([target.asked for target in look.targets])
@@ -229,14 +238,16 @@ def _picture(
     return panels
 
 
-def _looks(picture: Chosen, models: Sequence[Explained], corruption: Corruption | None, spec: Spec) -> list[_Look]:
+def _looks(
+    picture: Chosen, models: Sequence[Explained], corruption: Corruption | None, spec: Spec, tile: Tile | None
+) -> list[_Look]:
     """Every model before the clean picture, then before the corrupted one."""
     looks: list[_Look] = []
     clean: dict[str, Sequence[ExplainTarget]] = {}  # by the model's letter
     words, several = spec.explain.targets, bool(corruption) or len(models) > 1
     for changed in (None, *([corruption] if corruption else [])):
         for one in models:
-            view = _view(picture, one.model, changed, spec)
+            view = _view(picture, one.model, changed, spec, tile)
             side = Side(one.letter, one.model.name, "" if changed is None else str(changed))
             targets = _targets(one.model, side, view, words, clean.get(one.letter), several=several)
             clean.setdefault(one.letter, targets)
@@ -270,13 +281,15 @@ def _targets(
     return list({target.asked: target for target in found}.values())
 
 
-def _view(picture: Chosen, model: OpenModel, changed: Corruption | None, spec: Spec) -> View:
-    """The picture before the model; corrupted in the network's pixels, as `evaluate --corruptions` does."""
+def _view(picture: Chosen, model: OpenModel, changed: Corruption | None, spec: Spec, tile: Tile | None) -> View:
+    """The picture or its tile before the model; corrupted in the network's pixels, as `evaluate --corruptions` does."""
     query = picture.read(model.channels, spec.data.max_pixels)
+    query = query if tile is None else replace(query, image_HWC=tile.window.of(query.image_HWC))
     placed = None
     if changed is not None:
-        clean = model.prepare.placed(query)
-        placed = corrupt_placed(clean, model.prepare, changed, seed=spec.seed, key=query.name)
+        clean = replace(model.prepare.placed(query), tile=tile)
+        key = key_of(query.name, clean)
+        placed = corrupt_placed(clean, model.prepare, changed, seed=spec.seed, key=key)
     return View(model.predictor(batch_size=spec.explain.batch_size), query, placed)
 
 

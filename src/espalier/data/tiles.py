@@ -16,7 +16,7 @@ from espalier.data.order import TILES, Sampling, epoch_order, generator
 from espalier.data.picture_sizes import known_sizes
 from espalier.data.samples import Look, Samples
 from espalier.errors import DataError, Problem
-from espalier.tasks.base import ImageQuery
+from espalier.tasks.base import ImageQuery, Located, Sample, Tiled
 from espalier.vision import boxes
 from espalier.vision.steps import px
 from espalier.vision.tiling import Tile, Tiling
@@ -132,6 +132,7 @@ class TileSamples:
 
     samples: Samples
     cut: CutIndex
+    least: float  # the share of an object's box that a tile must show
     background: float
     recent: RecentPictures = field(default_factory=RecentPictures, compare=False)
 
@@ -199,7 +200,14 @@ class TileSamples:
             name=f"{self.cut.whole.name(picture)} ({tile.words})",
             group=self.cut.whole.name(picture),
         )
-        return Look(sample, part_HWC, tile)
+        return Look(self._inside(sample, tile), part_HWC, tile)
+
+    def _inside(self, sample: Sample, tile: Tile) -> Sample:
+        """The truth as if the tile were a picture: slivers are no objects there, and all ends at its edges."""
+        task = self.samples.task
+        if isinstance(task, Located):
+            sample = task.cut(sample, tile.window.geometry(tile.size_hw), min_visible=self.least)
+        return task.inside(sample, tile.window) if isinstance(task, Tiled) else sample
 
     def others(self, row: int, count: int, rng: np.random.Generator) -> list[int]:
         """Tiles that may make a mosaic with that one: of its own picture where not all can be held."""
@@ -211,4 +219,4 @@ class TileSamples:
 
 def tile_samples(samples: Samples, tiling: Tiling, *, least: float, background: float) -> TileSamples:
     """The tiles of these pictures. Raises DataError for pictures whose size can't be read."""
-    return TileSamples(samples, cut_index(samples.index, tiling, least=least), background)
+    return TileSamples(samples, cut_index(samples.index, tiling, least=least), least, background)

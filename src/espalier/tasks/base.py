@@ -227,7 +227,10 @@ class Located(Protocol):
 
 @runtime_checkable
 class Tiled(Protocol):
-    """A task whose predictions of overlapping tiles make one of the whole picture. Its queries are ImageQuery."""
+    """A task of which tiles of a picture can be learnt and asked, and the answers joined. It asks an ImageQuery."""
+
+    def inside(self, sample: Sample, window: Window) -> Sample:
+        """The sample with its labels cut off at the edges of a part of the picture, still in the picture's pixels."""
 
     def joined(
         self,

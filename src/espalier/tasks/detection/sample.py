@@ -13,6 +13,7 @@ from espalier.errors import DataError, Problem
 from espalier.tasks.base import Annotations
 from espalier.vision import boxes, masks
 from espalier.vision.geometry import Geometry
+from espalier.vision.tiling import Window
 
 EVERY_CLASS = -1  # the class of a region in which nothing was labelled
 
@@ -139,6 +140,25 @@ def cut(truth: DetectionTarget, geometry: Geometry, min_visible: float) -> Detec
     seen_N = boxes.area(boxes.clip(placed_N4, geometry.valid_hw))
     sliver_N = seen_N < min_visible * (1 - 1e-6) * boxes.area(placed_N4)  # a whole box is whole after rounding too
     return replace(truth, is_crowd=truth.is_crowd | sliver_N) if sliver_N.any() else truth
+
+
+def inside(truth: DetectionTarget, window: Window) -> DetectionTarget:
+    """The truth with all boxes cut off at the window; what lies outside is gone. Areas are still whole objects'."""
+    box_N4, ignored_K4 = (_at_edges(box, window) for box in (truth.box_xyxy, truth.ignored_xyxy))
+    kept_N, kept_K = boxes.area(box_N4) > 0, boxes.area(ignored_K4) > 0
+    return replace(
+        truth,
+        box_xyxy=box_N4[kept_N],
+        class_id=truth.class_id[kept_N],
+        is_crowd=truth.is_crowd[kept_N],
+        area=truth.area[kept_N],
+        ignored_xyxy=ignored_K4[kept_K],
+    )
+
+
+def _at_edges(box_N4: NDArray[np.float32], window: Window) -> NDArray[np.float32]:
+    left, top, right, bottom = window.box_xyxy
+    return np.asarray(np.clip(box_N4, (left, top, left, top), (right, bottom, right, bottom)), np.float32)
 
 
 def merged(targets: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from espalier.tasks.detection.metrics import DetectionMetrics
 from espalier.tasks.detection.mistakes import mistakes, of_what_is_said
 from espalier.tasks.detection.objects import OUTLINES, ObjectTask
 from espalier.tasks.detection.prediction import Detections
-from espalier.tasks.detection.sample import RAGGED, DetectionTarget, arrays, merged, target
+from espalier.tasks.detection.sample import RAGGED, DetectionTarget, arrays, inside, merged, target
 from espalier.vision.geometry import Geometry
 from espalier.vision.tiling import Window
 
@@ -44,6 +45,10 @@ class DetectionTask(ObjectTask):
     def merged(self, targets: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
         """The objects and regions of all; a class that one picture's labels leave out is left out of the whole."""
         return merged(targets)
+
+    def inside(self, sample: Sample, window: Window) -> Sample:
+        """Boxes cut off at the window; those that lie outside are gone."""
+        return replace(sample, target=inside(sample.target, window))
 
     def joined(
         self,
