@@ -19,6 +19,9 @@ class Backbone(nn.Module):
     `out` doesn't need are not built, so that every parameter gets a gradient.
     """
 
+    free_size: bool = True
+    """May height and width stay free in an exported graph?"""
+
     def __init__(self, facts: BackboneFacts, out: str) -> None:
         super().__init__()
         self.facts = facts

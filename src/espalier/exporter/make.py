@@ -11,6 +11,7 @@ from typing import Any, Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from espalier.backbones.backbone import Backbone
 from espalier.bundle import golden as golden_files
 from espalier.bundle.bundle import Bundle, record
 from espalier.bundle.compare import Match
@@ -147,8 +148,10 @@ def _free_size(subject: Subject, options: ExportSpec) -> bool:
     """Do height and width stay free? Raises SpecError where they should and the network can't."""
     card, one_size = subject.card, subject.prepare.one_size
     free = not one_size if options.dynamic_size == "auto" else options.dynamic_size
-    if free and not card.dynamic_size:
-        what = f"the network '{card.name}' has a fixed input size once it is exported"
+    tied = any(not part.free_size for part in subject.model.modules() if isinstance(part, Backbone))
+    if free and (tied or not card.dynamic_size):
+        encoder = " on this encoder" if tied else ""
+        what = f"the network '{card.name}'{encoder} has a fixed input size once it is exported"
         asked = options.dynamic_size is True
         fix = "leave it false" if asked else "train with network.input.fit=letterbox, so that pictures come out at one"
         raise SpecError(Problem("export.dynamic_size", what, fix=fix))

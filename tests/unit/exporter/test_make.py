@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import espalier
+from espalier.backbones.backbone import Backbone
 from espalier.bundle.bundle import Bundle, write_zip
 from espalier.errors import ParityError, SpecError, StorageError, WorkError
 from espalier.exporter import make
@@ -235,6 +237,16 @@ def test_sizes_are_free_where_pictures_come_out_at_different_sizes(tmp_path):
     fixed = replace(subject(seeded(Fine), dynamic_size=False), prepare=varied.prepare)
     with pytest.raises(SpecError, match="fit=letterbox"):
         make_bundle(fixed, [], ExportSpec(), tmp_path / "d")
+
+
+def test_an_encoder_that_no_exporter_follows_at_a_free_size(tmp_path):
+    model = seeded(Fine)
+    part = Backbone.__new__(Backbone)
+    torch.nn.Module.__init__(part)
+    part.free_size = False
+    model.part = part
+    with pytest.raises(SpecError, match="on this encoder has a fixed input size"):
+        make_bundle(subject(model), samples(), ExportSpec(dynamic_size=True), tmp_path / "b")
 
 
 def test_the_runtimes_it_was_proven_in(bundle_folder):

@@ -23,6 +23,8 @@ APART = -100.0  # added to the attention of tokens that the shift has brought to
 class Swin(TimmBackbone):
     """The dense maps alone are of this class."""
 
+    free_size = False  # how far the windows reach over the edge, stage after stage: symbols grow beyond any exporter
+
     def __init__(self, body: Any, facts: BackboneFacts, plan: Plan, out: str) -> None:
         super().__init__(body, facts, plan, out)
         self.norms = nn.ModuleDict({str(n): nn.LayerNorm(width) for n, width in enumerate(self.channels)})
