@@ -13,6 +13,7 @@ from espalier.spec.sections import NetworkSpec
 
 if TYPE_CHECKING:
     from espalier.networks.presets import PresetFacts
+    from espalier.networks.published_results import PublishedResult
     from espalier.vision.prepare import Prepare
 
 
@@ -62,6 +63,7 @@ class Network:
     fit_presets: tuple[FitPreset, ...] = ()  # those that `fit` may take, the largest first; none: it never chooses it
     encoder_suffices: bool = False  # do an encoder's published weights know the task already?
     needs_maps: bool = False  # does it look at an encoder's maps of several strides?
+    published: Mapping[str, PublishedResult] = field(default_factory=dict)  # name → what `reproduce` makes again
     switches: Mapping[str, str] = field(default_factory=dict)  # a yes-or-no knob → the task that a yes makes it do
 
     @property

@@ -6,6 +6,7 @@ from espalier.networks.card import Network
 from espalier.networks.deformable_detr.spec import DeformableDetrSpec
 from espalier.networks.object_queries_card import decode, prepare
 from espalier.networks.presets import PresetFile
+from espalier.networks.published_results import PublishedFile
 
 PRESETS = PresetFile(__name__)
 
@@ -24,5 +25,6 @@ CARD = Network(
     dynamic_size=True,
     official="espalier.networks.deformable_detr.official:FAMILY",
     needs_maps=True,
+    published=PublishedFile(__name__),
     match_outputs="espalier.networks.object_queries_card:match_outputs",
 )

@@ -6,6 +6,7 @@ from espalier.networks.card import FitPreset, Network
 from espalier.networks.dino.spec import DinoSpec
 from espalier.networks.object_queries_card import decode, prepare
 from espalier.networks.presets import PresetFile
+from espalier.networks.published_results import PublishedFile
 
 PRESETS = PresetFile(__name__)
 
@@ -29,5 +30,6 @@ CARD = Network(
         FitPreset("nano"),
     ),
     needs_maps=True,
+    published=PublishedFile(__name__),
     match_outputs="espalier.networks.object_queries_card:match_outputs",
 )
