@@ -1,4 +1,4 @@
-"""Multi-scale deformable attention (Zhu et al., "Deformable DETR", 2020, eq. 3) of standard operators."""
+"""Multi-scale deformable attention (Zhu et al., "Deformable DETR", 2020, eq. 3)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-Size = tuple[int, int]
+from espalier.layers.deformable_attention_standard import Size
+from espalier.layers.deformable_attention_ways import way_for
+
+__all__ = ["DeformableAttention", "Size", "deformable_attention"]
 
 
 def deformable_attention(
@@ -20,17 +22,8 @@ def deformable_attention(
     H heads, D channels a head, L levels, P points. Locations are x, y, 0-1 over a level's whole map, bilinear, pixel
     edges at integers; a point outside samples zeros. The N tokens are the levels' cells, row by row, level by level.
     """
-    batch, _, heads, width = value_BNHD.shape
-    queries, levels, points = locations_BQHLP2.shape[1], locations_BQHLP2.shape[3], locations_BQHLP2.shape[4]
-    value_BNHD = value_BNHD.to(locations_BQHLP2.dtype)  # places need more digits than a half-precision value has
-    grid = (2 * locations_BQHLP2 - 1).permute(0, 2, 3, 1, 4, 5).reshape(batch * heads, levels, queries, points, 2)
-    sampled = []
-    for level, (tokens, (height, across)) in enumerate(zip(_split(value_BNHD, sizes_hw), sizes_hw)):
-        cells = tokens.permute(0, 2, 3, 1).reshape(batch * heads, width, height, across)
-        sampled.append(functional.grid_sample(cells, grid[:, level], padding_mode="zeros", align_corners=False))
-    weights = weights_BQHLP.permute(0, 2, 1, 3, 4).reshape(batch * heads, 1, queries, levels * points)
-    summed = (torch.cat(sampled, dim=-1) * weights).sum(-1)
-    return summed.reshape(batch, heads * width, queries).transpose(1, 2).to(weights_BQHLP.dtype)
+    way = way_for(value_BNHD, locations_BQHLP2)
+    return way(value_BNHD, sizes_hw, locations_BQHLP2, weights_BQHLP)
 
 
 class DeformableAttention(nn.Module):
@@ -86,7 +79,3 @@ class DeformableAttention(nn.Module):
             nn.init.zeros_(layer.bias)
         with torch.no_grad():
             self.sampling_offsets.bias.copy_(offsets.flatten())
-
-
-def _split(value_BNHD: Tensor, sizes_hw: Sequence[Size]) -> Sequence[Tensor]:
-    return torch.split(value_BNHD, [height * width for height, width in sizes_hw], dim=1)
