@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from espalier.data.index import Index
 from espalier.errors import DataError, Problem
-from espalier.vision.masks import decode_rle, mask_to_polygons, runs_of
+from espalier.vision import rle
+from espalier.vision.masks import runs_of
 
 Polygons = list[list[float]]
 
@@ -40,7 +41,7 @@ def as_text(segment: Any) -> bytes:
 def as_polygons(segment: Any) -> tuple[Polygons, bool]:
     """The polygons of a COCO segmentation, and whether they were drawn around a mask; none for None."""
     if isinstance(segment, dict):
-        return mask_to_polygons(decode_rle(segment)), True
+        return rle.polygons(segment), True
     return [polygon for polygon in segment or () if len(polygon) >= 6 and len(polygon) % 2 == 0], False
 
 

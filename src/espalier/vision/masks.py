@@ -162,12 +162,24 @@ def checked_polygon(polygon: Sequence[float], size_hw: tuple[int, int], where: s
 
 
 def mask_to_polygons(mask_HW: NDArray[Any], *, smallest_px: float = 1.0) -> list[list[float]]:
-    """The outer outlines as flat lists x1, y1, x2, y2, …; holes are lost, and parts under `smallest_px` in area too."""
+    """The outer outlines as flat lists x1, y1, x2, y2, …, along the edges of pixels, so that what they fill is the mask
+    itself; holes are lost, and parts under `smallest_px` in area too."""
     import cv2
 
-    outlines, _ = cv2.findContours(np.asarray(mask_HW, np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    kept = (o for o in outlines if len(o) >= 3 and cv2.contourArea(o) >= smallest_px)
-    return [[float(v) for v in outline.reshape(-1)] for outline in kept]
+    if not mask_HW.size:
+        return []
+    # OpenCV walks over the middles of pixels: on a picture twice as large these lie at both sides of every edge.
+    twice_HW = np.repeat(np.repeat(np.asarray(mask_HW, bool).astype(np.uint8), 2, axis=0), 2, axis=1)
+    outlines, _ = cv2.findContours(twice_HW, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    corners = (_corners((outline.reshape(-1, 2) + 1) // 2) for outline in outlines)
+    return [[float(v) for v in corner_N2.reshape(-1)] for corner_N2 in corners if _shoelace(corner_N2) >= smallest_px]
+
+
+def _corners(point_N2: NDArray[Any]) -> NDArray[np.float64]:
+    """Those points at which a closed line turns."""
+    point_N2 = point_N2[(point_N2 != np.roll(point_N2, 1, axis=0)).any(axis=1)]
+    before, after = point_N2 - np.roll(point_N2, 1, axis=0), np.roll(point_N2, -1, axis=0) - point_N2
+    return point_N2[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]].astype(np.float64)
 
 
 # ---- either form, and boxes ----------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.vision.masks import Mask, packed, runs_of
+from espalier.vision.masks import Mask, mask_to_polygons, packed, runs_of
 
 _PIXELS_AT_ONCE = 1 << 22
 Spans = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -77,6 +77,13 @@ def cut_out(rle: Mapping[str, Any], *, where: str = "rle") -> tuple[Mask, int, i
     spans, height = spans_of(rle, where=where), int(rle["size"][0])
     left, top, right, bottom = extent(spans, height)
     return looked_up(spans, height, np.arange(top, bottom), np.arange(left, right)), left, top
+
+
+def polygons(rle: Mapping[str, Any], *, where: str = "rle") -> list[list[float]]:
+    """The outer outlines of the mask, as `mask_to_polygons` gives them. Raises DataError."""
+    part_HW, left, top = cut_out(rle, where=where)
+    start_xy = np.array([left, top])
+    return [(np.reshape(flat, (-1, 2)) + start_xy).reshape(-1).tolist() for flat in mask_to_polygons(part_HW)]
 
 
 def looked_up(spans: Spans, height: int, row_R: NDArray[np.int64], column_C: NDArray[np.int64]) -> Mask:

@@ -65,6 +65,18 @@ def test_a_square_becomes_a_polygon_and_back() -> None:
         {"size": [60_000, 60_000], "counts": [3_600_000_000]}, {"size": "22", "counts": [4]},
     ],
 )  # fmt: skip
+@pytest.mark.parametrize("radius", [0.6, 1.5, 3, 9, 25])
+def test_polygons_around_a_mask_fill_the_very_mask(radius: float) -> None:
+    rng = np.random.default_rng(round(radius))
+    y, x = np.mgrid[:60, :70] + 0.5
+    for _ in range(5):
+        cx, cy = rng.uniform(0, 70), rng.uniform(0, 60)
+        mask_HW = ((x - cx) ** 2 + (1.7 * (y - cy)) ** 2 < radius**2) | (
+            (x - cx + 20) ** 2 + (0.6 * (y - cy)) ** 2 < radius**2
+        )
+        assert (masks.polygons_to_mask(masks.mask_to_polygons(mask_HW), (60, 70)) == mask_HW).all()
+
+
 def test_run_lengths_that_lie_are_data_errors(rle: dict[str, Any]) -> None:
     with pytest.raises(DataError, match=r"file\.json"):
         masks.decode_rle(rle, where="file.json")

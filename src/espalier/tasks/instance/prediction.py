@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from espalier.tasks.detection import prediction as boxed
 from espalier.tasks.detection.prediction import Detections
 from espalier.vision import rle
-from espalier.vision.masks import Mask, mask_to_polygons, rle_area
+from espalier.vision.masks import Mask, rle_area
 
 Rle = Mapping[str, Any]
 """COCO's: {"size": [height, width], "counts": text}, in source pixels."""
@@ -48,9 +48,7 @@ class Instances(Detections):
 
     def polygons(self, row: int) -> list[list[float]]:
         """The outer outlines of a row's mask, each a flat list x1, y1, x2, y2, …; holes are filled."""
-        mask_HW, left, top = self.cut_out(row)
-        start_xy = np.array([left, top])
-        return [(np.reshape(flat, (-1, 2)) + start_xy).reshape(-1).tolist() for flat in mask_to_polygons(mask_HW)]
+        return [] if self.mask[row] is None else rle.polygons(self.mask[row])
 
 
 def rows(prediction: Instances, classes: Sequence[str]) -> list[dict[str, Any]]:
