@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from espalier.actions.checked import TOLD, look
 from espalier.actions.pictures import warn_of_unseen
-from espalier.data.check import CheckReport, check
-from espalier.data.findings import raise_errors
+from espalier.data.check import CheckReport
 from espalier.data.formats import read_splits
 from espalier.data.index import Index
 from espalier.data.scan import Scan
@@ -22,7 +22,6 @@ from espalier.spec.sections import DataSpec, Spec
 from espalier.tasks.base import Task
 
 LEAST_PICTURES = 4  # two classes, a picture of each to learn from and one to score on
-TOLD = 5
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,7 @@ def read(spec: Spec) -> dict[str, Index]:
         images=data.images,
         classes=data.classes,
         group=data.group,
+        labelled_classes=data.labelled_classes,
         strict=False,
     )
     if "train" not in indexes:
@@ -62,9 +62,9 @@ def gather(indexes: Mapping[str, Index], spec: Spec, task: Task, run: Run, *, fo
 
     Raises DataError with everything that stands in the way.
     """
-    report = check(indexes, max_pixels=spec.data.max_pixels)
-    _tell(indexes, report, run)
-    raise_errors(report.unusable, str(spec.fit.photos))
+    _tell(indexes, run)
+    report = look(indexes, task, run, max_pixels=spec.data.max_pixels, source=str(spec.fit.photos))
+    _show(indexes, report, run)
     found = _divide(indexes, report.seen["train"], spec, run, folds=folds)
     val = None if found.val is None else _usable(found.val, task, run)
     found = replace(found, train=_usable(found.train, task, run), val=val)
@@ -82,17 +82,17 @@ def _part(path: str, name: str, data: DataSpec) -> Index:
     )
 
 
-def _tell(indexes: Mapping[str, Index], report: CheckReport, run: Run) -> None:
-    """One line on the data, one on what was found, and both in the report."""
+def _tell(indexes: Mapping[str, Index], run: Run) -> None:
+    """One line on the data."""
     parts = ", ".join(f"{name} {len(index)}" for name, index in indexes.items())
     train = indexes["train"]
     shown = ", ".join(train.classes[:TOLD]) + (", …" if len(train.classes) > TOLD else "")
     many = f"{len(train.classes)} class{'' if len(train.classes) == 1 else 'es'}"
     run.say(f"data: {parts} pictures of {many} ({shown}), read as {train.format}")
-    counts = ", ".join(f"{report.count(severity)} {severity}s" for severity in ("error", "warning"))
-    run.say(f"check: {counts}" + ("; every picture can be read" if not report.unusable else ""))
-    for finding in [f for f in report.findings if f.severity != "info" and f not in report.unusable][:TOLD]:
-        run.warn(str(finding).partition(": ")[2])
+
+
+def _show(indexes: Mapping[str, Index], report: CheckReport, run: Run) -> None:
+    """The data and what was found in it, in the report."""
     for block in (*report.blocks(), *stats(indexes, report.seen)):
         run.block("data", block)
     run.emit("data", **summary(indexes))

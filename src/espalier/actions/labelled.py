@@ -81,7 +81,7 @@ def held_out(spec: Spec, model: OpenModel, field: str) -> Labelled:
     """
     data = spec.data
     assert data.train is not None
-    splits = read_splits(data.train, format=data.format, images=data.images, group=data.group)
+    splits = _training_splits(data.train, data, strict=True)
     for name in HELD_OUT:
         if name in splits:
             return Labelled(splits[name].with_classes(model.classes), f"{data.train}, its part '{name}'")
@@ -94,6 +94,13 @@ def held_out(spec: Spec, model: OpenModel, field: str) -> Labelled:
         raise DataError(Problem(data.train, what, fix=_named_by(field)))
     words = f"the {data.val_fraction:.0%} of {data.train} that training held out"
     return Labelled(index.subset(rows).with_classes(model.classes), words, held_out_by=model.path)
+
+
+def _training_splits(path: str, data: DataSpec, *, strict: bool) -> dict[str, Index]:
+    """The parts of what was trained on, labelled for the classes that it was labelled for then."""
+    splits = read_splits(path, format=data.format, images=data.images, group=data.group, strict=strict)
+    names = data.labelled_classes
+    return splits if names is None else {part: index.labelled_for(names) for part, index in splits.items()}
 
 
 def warn_of_seen(model: OpenModel, name: str, pictures: Labelled, run: Run) -> int:
@@ -137,8 +144,9 @@ def _training_set(model: OpenModel) -> _TrainingSet | None:
     if spec is None or spec.data.train is None:
         return None
     data = spec.data
+    assert data.train is not None
     try:
-        splits = read_splits(spec.data.train, format=data.format, images=data.images, group=data.group, strict=False)
+        splits = _training_splits(data.train, data, strict=False)
     except InputError:  # it is no longer there, or no longer a data set
         return None
     everything = data.val is not None or "val" in splits or not model.holds_out

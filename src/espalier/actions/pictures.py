@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from espalier.actions import checked
 from espalier.data.formats import read_splits
 from espalier.data.index import Index
 from espalier.data.split import split
 from espalier.errors import DataError, Problem, SpecError
 from espalier.runs.run import Run
 from espalier.spec.sections import DataSpec, Spec
+from espalier.tasks.base import Task
 
 
 @dataclass(frozen=True)
@@ -26,25 +28,45 @@ class Pictures:
         return f"{self.train.fingerprint()}-{self.val.fingerprint()}"
 
 
-def index(spec: Spec) -> Pictures:
+def index(spec: Spec, task: Task, run: Run, *, look: bool) -> Pictures:
     """The pictures that a spec trains on: its validation set, else the data's own, else a grouped share held out.
 
-    Raises SpecError when the spec names no data, DataError for data that can't be used.
+    With `look` every picture and label is looked at first. Raises SpecError when the spec names no data, DataError for
+    data that can't be used.
     """
     data = spec.data
+    parts, words = _parts(data)
+    seen = None
+    if look:
+        seen = checked.look(parts, task, run, max_pixels=data.max_pixels, source=str(data.train)).seen["train"]
+    train = parts["train"]
+    if "val" in parts:
+        return Pictures(train, parts["val"], words)
+    kept, held_out = split(train, data.val_fraction, seed=spec.seed, near_duplicates=data.near_duplicates, seen=seen)
+    words = f"{len(held_out)} of {len(train)} pictures, held out by groups"
+    return Pictures(train.subset(kept), train.subset(held_out), words)
+
+
+def _parts(data: DataSpec) -> tuple[dict[str, Index], str]:
+    """`train`, and `val` where there is one; and where that is from."""
     if data.train is None:
         raise SpecError(Problem("data.train", "no training pictures are named", fix="add data.train=PATH"))
-    splits = read_splits(data.train, format=data.format, images=data.images, classes=data.classes, group=data.group)
+    splits = read_splits(
+        data.train,
+        format=data.format,
+        images=data.images,
+        classes=data.classes,
+        group=data.group,
+        labelled_classes=data.labelled_classes,
+    )
     if "train" not in splits:
         raise DataError(Problem(data.train, f"there is no part 'train', only {', '.join(splits)}"))
     train = splits["train"]
     if data.val is not None:
-        return Pictures(train, _validation(data.val, data, train), data.val)
+        return {"train": train, "val": _validation(data.val, data, train)}, data.val
     if "val" in splits:
-        return Pictures(train, splits["val"].with_classes(train.classes), f"{data.train}, its part 'val'")
-    kept, held_out = split(train, data.val_fraction, seed=spec.seed, near_duplicates=data.near_duplicates)
-    words = f"{len(held_out)} of {len(train)} pictures, held out by groups"
-    return Pictures(train.subset(kept), train.subset(held_out), words)
+        return {"train": train, "val": splits["val"].with_classes(train.classes)}, f"{data.train}, its part 'val'"
+    return {"train": train}, ""
 
 
 def _validation(path: str, data: DataSpec, train: Index) -> Index:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from espalier.actions import pictures, recipe
 from espalier.actions.begin import Begun, begin
 from espalier.actions.finetune import loader_of
+from espalier.actions.kept_classes import with_kept_classes
 from espalier.actions.models import keep_decode, read_info
 from espalier.actions.pictures import Pictures
 from espalier.actions.recipe import Recipe
@@ -42,8 +43,9 @@ def train(spec: Spec, run: Run) -> dict[str, Any]:
     `Loop.fit` raises.
     """
     resume = _resumes(run)
+    spec = with_kept_classes(spec, run)
     begun = _begun(spec, run)
-    data = pictures.index(spec)
+    data = pictures.index(spec, begun.task, run, look=spec.data.check and not resume)
     _tell_data(data, run, resume=resume)
     plan = recipe.make(begun, data.train, n_val=len(data.val), run=run)
     model = plan.build()

@@ -132,10 +132,10 @@ class Index:
         return np.asarray(self.unlabelled[:, :-1].sum(axis=0), np.int64)
 
     def labelled_for(self, names: Sequence[str], rows: Sequence[int] | None = None) -> Index:
-        """The same with those pictures (None: all) labelled for the classes of these names, and no others."""
+        """The same with those pictures (None: all) labelled for none but the classes of these names."""
         unlabelled = _all_said(self) if self.unlabelled is None else self.unlabelled.copy()
         out = np.array([*(name not in set(names) for name in self.classes), True])
-        unlabelled[slice(None) if rows is None else np.asarray(rows, np.int64)] = out
+        unlabelled[slice(None) if rows is None else np.asarray(rows, np.int64)] |= out
         return replace(self, unlabelled=unlabelled)
 
     def counts(self) -> NDArray[np.int64]:

@@ -48,6 +48,7 @@ IDLE: tuple[Idle, ...] = (
         "only the schedules cosine and poly use it",
     ),
     Idle("train.strategy", lambda s: s.train.devices == 1 and s.train.strategy != "single", "there is one device"),
+    Idle("train.keep_classes", lambda s: s.train.start_from is None, "train.start_from is not set"),
     Idle("train.by_clock", lambda s: s.train.minutes is None, "train.minutes is not set"),
     Idle("train.patience_epochs", lambda s: s.train.patience_epochs >= _epochs(s), "training ends before"),
     Idle("train.backbone_lr_ratio", _is_frozen, "the backbone is frozen"),

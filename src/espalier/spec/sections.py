@@ -138,6 +138,14 @@ class DataSpec(Model):
     images: str | None = knob(None, "Folder that the paths in a label file are relative to; null is the file's own")
     format: str = knob("auto", "The data format by name, or auto")
     classes: tuple[str, ...] | Auto = knob("auto", "Class names in the order of their ids; auto takes the data's")
+    labelled_classes: tuple[str, ...] | None = knob(
+        None,
+        "Classes that the pictures of data.train were labelled for; the others are neither right nor wrong there. null "
+        "is what the data says, else all",
+    )
+    check: bool = knob(
+        True, "Look at every picture and label before `train` begins, as `data check` and `fit` do: none can end it later"
+    )
     group: str | None = knob(
         None,
         "What belongs together and never falls on both sides of a split: a CSV column, or "

@@ -173,6 +173,11 @@ class TrainSpec(Model):
         "MODEL whose weights training starts from (heads of other classes are made anew). "
         "Not the same as --resume, which goes on with an interrupted run",
     )
+    keep_classes: bool = knob(
+        False,
+        "With start_from: its classes stay, at their places, and the data's own come after them; the pictures count as "
+        "not labelled for those that the data doesn't have",
+    )
     evaluate_every_epochs: int = knob(1, "Validation after so many epochs, and after the last", unit="epochs", ge=1)
     checkpoint_every_steps: int = knob(
         0, "Also write `last` after so many optimiser steps; 0 only after each epoch", unit="steps", ge=0

@@ -54,14 +54,14 @@ def read_splits(
     images: str | None = None,
     classes: Sequence[str] | str = "auto",
     group: str | None = None,
-    labelled_classes: Sequence[str] | str = "auto",
+    labelled_classes: Sequence[str] | None = None,
     strict: bool = True,
 ) -> dict[str, Index]:
     """The index of each part ('train', 'val', 'test') of a data set; all of it is 'train' when it has no parts.
 
     `images` is the folder that paths are relative to, `classes` the names in the order wanted (or 'auto'), `group` a
     CSV column or a regular expression over the path, `labelled_classes` the classes that all pictures were labelled for
-    (or 'auto': what the data says). Raises DataError when nothing can be read and, if `strict`, when
+    (None: what the data says). Raises DataError when nothing can be read and, if `strict`, when
     anything in it can't be used; without it such things are left out and listed in `Index.findings`.
     """
     place = Place(str(path))
@@ -79,7 +79,7 @@ def read_splits(
         raise_errors([finding for index in splits.values() for finding in index.findings], place.path)
     if names is not None:
         splits = {split: index.with_classes(names) for split, index in splits.items()}
-    return splits if isinstance(labelled_classes, str) else _labelled_for(splits, labelled_classes)
+    return splits if labelled_classes is None else _labelled_for(splits, labelled_classes)
 
 
 def _labelled_for(splits: Mapping[str, Index], names: Sequence[str]) -> dict[str, Index]:
