@@ -23,6 +23,7 @@ from espalier.spec.verbs import (
     FitSpec,
     PredictSpec,
     ReportSpec,
+    ReproduceSpec,
     VerifySpec,
 )
 
@@ -144,7 +145,7 @@ class DataSpec(Model):
         "is what the data says, else all",
     )
     check: bool = knob(
-        True, "Look at every picture and label before `train` begins, as `data check` and `fit` do: none can end it later"
+        True, "Look at every picture and label before `train` begins, as `data check` and `fit` do: none ends it later"
     )
     group: str | None = knob(
         None,
@@ -187,6 +188,7 @@ class Spec(Model):
     explain: ExplainSpec = knob(None, "Explanations", factory=ExplainSpec)
     export: ExportSpec = knob(None, "The bundle", factory=ExportSpec)
     verify: VerifySpec = knob(None, "The proof", factory=VerifySpec)
+    reproduce: ReproduceSpec = knob(None, "Published results", factory=ReproduceSpec)
     report: ReportSpec = knob(None, "The page", factory=ReportSpec)
 
     @field_validator("name")
