@@ -44,6 +44,7 @@ class Criterion:
     weights: Weights
     costs: Costs
     giou_eps: float
+    fitted: bool = False  # do class scores say how well a box fits?
 
     def __call__(
         self, said: Said, objects: Sequence[Objects], matches: Sequence[Match] | None = None
@@ -57,7 +58,15 @@ class Criterion:
         self, said: Said, objects: Sequence[Objects], matches: Sequence[Match], divisor: float
     ) -> dict[str, Tensor]:
         """The terms for these matches."""
-        return set_losses(said.logits_BQC, said.box_BQ4, objects, matches, divisor=divisor, giou_eps=self.giou_eps)
+        return set_losses(
+            said.logits_BQC,
+            said.box_BQ4,
+            objects,
+            matches,
+            divisor=divisor,
+            giou_eps=self.giou_eps,
+            fitted=self.fitted,
+        )
 
 
 @dataclass(frozen=True)

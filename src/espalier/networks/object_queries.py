@@ -59,6 +59,7 @@ class ObjectQueries(TrainableModel):
             Weights(loss.class_weight, loss.l1_weight, loss.giou_weight),
             Costs(loss.class_cost, loss.l1_cost, loss.giou_cost),
             giou_eps,
+            fitted=loss.score == "fit",
         )
 
     def encode(self, image: Tensor, valid_hw: Tensor) -> Encoded:

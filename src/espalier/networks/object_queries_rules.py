@@ -12,6 +12,8 @@ from espalier.spec.rules import Caution, learnt, most_labels
 from espalier.spec.sections import Spec
 
 SIZE_HW = (640, 640)
+FEW_PICTURES = 2000  # up to as many, training is so short that the published rate is too low
+WARMUP_STEPS = 30
 FIXED = ("stretch", "centre_crop", "letterbox")  # every picture comes out at the same size
 
 
@@ -26,12 +28,35 @@ def size_hw(spec: Spec, facts: Facts) -> tuple[tuple[int, int], str]:
 
 
 def lr(spec: Spec, facts: Facts) -> tuple[float, str]:
-    """2e-4 for 16 pictures a step (Deformable DETR, DINO), scaled by the root."""
+    """2e-4 for 16 pictures a step (Deformable DETR, DINO), scaled by the root; four times that for few pictures.
+
+    The published rate is for some 100,000 steps. Few pictures are trained on for hundreds or thousands, in which a
+    transformer from random weights gets nowhere at that rate.
+    """
+    count, pictures = learnt(spec, facts), _pictures(spec)
+    few = 0 < count <= FEW_PICTURES
+    usual = 8e-4 if few else 2e-4
+    why = f"{usual:g} for 16 pictures a step" + (f" where only {count} are learnt from" if few else "")
+    return float(f"{usual * (pictures / 16) ** 0.5:.3g}"), f"{why}, {pictures} here"
+
+
+def warmup_epochs(spec: Spec, facts: Facts) -> tuple[float, str]:
+    """Some 30 steps where an epoch is shorter than that, but no more than a tenth of the training."""
+    count = learnt(spec, facts)
+    if not 0 < count <= FEW_PICTURES:
+        return 0.5, "the usual"
+    steps = max(1, count // _pictures(spec))
+    most = spec.train.epochs / 10 if isinstance(spec.train.epochs, int) else WARMUP_STEPS
+    chosen = max(0.5, min(WARMUP_STEPS / steps, most))
+    return round(chosen, 2), f"{round(chosen * steps)} steps: an epoch of so few pictures has only {steps}"
+
+
+def _pictures(spec: Spec) -> int:
+    """Of an optimiser step."""
     train = spec.train
     batch = train.batch_size if isinstance(train.batch_size, int) else 1
     devices = train.devices if isinstance(train.devices, int) else 1
-    pictures = batch * train.accumulate * devices
-    return float(f"{2e-4 * (pictures / 16) ** 0.5:.3g}"), f"2e-4 for 16 pictures a step, {pictures} here"
+    return batch * train.accumulate * devices
 
 
 def batch_size(spec: Spec, facts: Facts) -> tuple[int, str]:
@@ -65,6 +90,7 @@ RULES = {
     "train.lr": lr,
     "train.batch_size": batch_size,
     "train.epochs": epochs,
+    "train.warmup_epochs": warmup_epochs,
 }
 
 

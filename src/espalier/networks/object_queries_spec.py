@@ -13,6 +13,11 @@ from espalier.spec.sections import NetworkSpec
 class SetLossSpec(Model):
     """Weights of the loss, and what a poor answer costs when queries are matched to objects."""
 
+    score: Literal["presence", "fit"] = knob(
+        "presence",
+        "What a score is taught: that the object is there (the focal loss, as published), or how well the box fits it "
+        "(DEIM's loss, which learns sooner)",
+    )
     class_weight: float = knob(2.0, "Weight of the focal loss of the classes", ge=0, le=100)
     l1_weight: float = knob(5.0, "Weight of the distance between box numbers", ge=0, le=100)
     giou_weight: float = knob(2.0, "Weight of the generalized IoU of the boxes", ge=0, le=100)

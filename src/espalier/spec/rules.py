@@ -265,6 +265,11 @@ def lr(spec: Spec, facts: Facts) -> tuple[float, str]:
     return value, f"{train.optimizer}, {pictures} pictures a step{backbone}"
 
 
+def warmup_epochs(spec: Spec, facts: Facts) -> tuple[float, str]:
+    """Half a pass."""
+    return 0.5, "the usual"
+
+
 def monitor(spec: Spec, facts: Facts) -> tuple[str, str]:
     """The task's headline figure."""
     return facts.monitor or "auto", "the task's headline figure"
@@ -292,6 +297,7 @@ RULES: Mapping[str, Rule] = {
     "train.workers": workers,
     "train.epochs": epochs,
     "train.lr": lr,
+    "train.warmup_epochs": warmup_epochs,
     "train.monitor": monitor,
 }
 

@@ -156,7 +156,7 @@ class TrainSpec(Model):
     step_factor: float = knob(0.1, "With step: the factor", gt=0, lt=1)
     poly_power: float = knob(0.9, "With poly: the power", gt=0, le=10)
     final_lr_ratio: float = knob(0.01, "The rate at the end, over the base rate (cosine, poly)", ge=0, le=1)
-    warmup_epochs: float = knob(0.5, "Linear warm-up", unit="epochs", ge=0, le=1000)
+    warmup_epochs: float | Auto = knob("auto", "Linear warm-up", unit="epochs", ge=0, le=1000)
     clip_norm: float = knob(1.0, "Largest norm of the gradient; 0 does not clip", ge=0, tunable=Tunable(0.1, 10, "log"))
     ema_decay: float = knob(0.0, "Decay of the averaged weights that are evaluated and kept; 0 keeps none", ge=0, lt=1)
     freeze: tuple[str, ...] = knob((), "Parameter name prefixes that stay as they start, e.g. backbone")

@@ -436,7 +436,7 @@ class Loop:
 
 def _resolved(train: TrainSpec) -> int:
     """The number of epochs. Raises SpecError while a value that the loop needs is `auto`."""
-    open_fields = [name for name in ("epochs", "lr", "batch_size") if getattr(train, name) == "auto"]
+    open_fields = [name for name in ("epochs", "lr", "batch_size", "warmup_epochs") if getattr(train, name) == "auto"]
     if open_fields or isinstance(train.epochs, str):
         raise SpecError(*(Problem(f"train.{n}", "is still 'auto'", fix="resolve the spec") for n in open_fields))
     return train.epochs

@@ -13,6 +13,7 @@ def rate_factor(train: TrainSpec, step: int, steps_per_epoch: int, total_steps: 
     The warm-up is linear and reaches 1 on its last step; the schedule begins after it. Raises nothing: a step past the
     end stays at the end's rate.
     """
+    assert not isinstance(train.warmup_epochs, str), "resolve the spec"
     warmup_steps = min(round(train.warmup_epochs * steps_per_epoch), max(total_steps - 1, 0))
     if step < warmup_steps:
         return (step + 1) / warmup_steps

@@ -78,6 +78,7 @@ def train_spec(**values: Any) -> TrainSpec:
     """A resolved section for the tiny model, on the CPU."""
     given = {"epochs": 3, "batch_size": 8, "lr": 0.05, "device": "cpu", "devices": 1, "precision": "fp32", "workers": 0}
     augment = AugmentSpec(off_last_epochs=values.pop("off_last_epochs", 0))
+    given["warmup_epochs"] = 0.5
     return TrainSpec(**{**given, "tensorboard": False, "augment": augment, **values})
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from espalier.layers.deformable_transformer import DecoderLayer, Perceptron, best_tokens, on_levels, proposals, refined
+from espalier.layers.dense_loss import Tokens, dense_losses
 from espalier.layers.detr import Encoded, Said, box_head, class_head
 from espalier.layers.model import Batch
 from espalier.layers.positions import box_positions
@@ -77,6 +78,7 @@ class Chosen(NamedTuple):
     said: Said
     token_BQ: Tensor  # which tokens, surest first
     score_BN: Tensor  # of every token: the logit of its best class
+    every: Tokens  # what every token says
 
 
 class Selection(nn.Module):
@@ -101,7 +103,8 @@ class Selection(nn.Module):
         best = token_BQ[..., None]
         box = box_logits.gather(1, best.expand(-1, -1, 4))
         said = Said(logits.gather(1, best.expand(-1, -1, logits.shape[-1])), box.sigmoid())
-        return Chosen(box.detach().sigmoid(), said, token_BQ, score_BN)
+        every = Tokens(logits, box_logits.sigmoid(), start.sigmoid())
+        return Chosen(box.detach().sigmoid(), said, token_BQ, score_BN, every)
 
 
 def build(spec: DinoSpec, classes: Sequence[str]) -> Dino:
@@ -115,13 +118,19 @@ class Dino(ObjectQueries):
     def __init__(self, spec: DinoSpec, classes: Sequence[str]) -> None:
         super().__init__(spec, temperature=spec.position_temperature, centred=spec.centred_positions, giou_eps=1e-6)
         self.queries = spec.queries
+        self.dense_weight = spec.loss.dense_weight
         self.selection = Selection(spec, len(classes))
         self.content = nn.Embedding(spec.queries, spec.width)
         self.decoder = Decoder(spec, len(classes))
         self.denoising = Denoising(spec.denoising, len(classes), spec.width) if spec.denoising.queries else None
 
-    def answers(self, encoded: Encoded, noised: Noised | None = None) -> tuple[list[Said], Said]:
-        """Each decoder layer's answer (those to noised queries first), and the chosen tokens' own."""
+    def answers(self, encoded: Encoded) -> tuple[list[Said], Said]:
+        """Each decoder layer's answer, and the chosen tokens' own."""
+        said, chosen = self.decoded(encoded, None)
+        return said, chosen.said
+
+    def decoded(self, encoded: Encoded, noised: Noised | None) -> tuple[list[Said], Chosen]:
+        """Each decoder layer's answer (those to noised queries first), and what the tokens gave."""
         chosen: Chosen = self.selection(encoded, self.queries, self.decoder)
         content = self.content.weight[None].expand(encoded.memory_BNC.shape[0], -1, -1)
         reference, blocked = chosen.box_BQ4, None
@@ -129,17 +138,20 @@ class Dino(ObjectQueries):
             content = torch.cat([noised.content_BQC.to(content.dtype), content], 1)
             reference = torch.cat([noised.box_logits_BQ4.sigmoid(), reference], 1)
             blocked = noised.blocked(self.queries)
-        return self.decoder(content, reference, encoded, blocked), chosen.said
+        return self.decoder(content, reference, encoded, blocked), chosen
 
     def losses(self, batch: Batch, draws: Draws | None = None) -> dict[str, Tensor]:
         """The set loss of every layer, of the chosen tokens, and of the noised queries, whose objects are known."""
         objects = labelled(batch)
         noised = None if self.denoising is None else self.denoising(objects, draws)
-        said, first = self.answers(self.encode(**batch.inputs), noised)
+        said, chosen = self.decoded(self.encode(**batch.inputs), noised)
         count = 0 if noised is None else noised.count
         plain = [Said(each.logits_BQC[:, count:], each.box_BQ4[:, count:]) for each in said]
         terms = self.layer_terms(plain, objects)
-        terms["encoder"] = self.criterion.weights.total(self.criterion(first, objects))
+        terms["encoder"] = self.criterion.weights.total(self.criterion(chosen.said, objects))
+        if self.dense_weight:
+            dense = dense_losses(chosen.every, objects, giou_eps=self.criterion.giou_eps)
+            terms["dense"] = self.dense_weight * self.criterion.weights.total(dense)
         if noised is not None and count:
             terms["denoising"] = self._denoised(said, noised)
         return with_total(terms)

@@ -28,6 +28,13 @@ class DinoLossSpec(SetLossSpec):
     """As the paper's: the class counts half as much as in the matching."""
 
     class_weight: float = knob(1.0, "Weight of the focal loss of the classes", ge=0, le=100)
+    dense_weight: float = knob(
+        0.0,
+        "Weight of a loss in which several of the encoder's tokens answer for each object: more to learn from few "
+        "pictures; 0 switches it off, as published",
+        ge=0,
+        le=100,
+    )
 
 
 class DinoSpec(ObjectQueriesSpec):
