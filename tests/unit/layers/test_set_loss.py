@@ -9,7 +9,7 @@ import torch
 
 from espalier.errors import WorkError
 from espalier.layers.matching import Costs, Match, Objects, match
-from espalier.layers.set_loss import focal_sum, object_count, set_losses
+from espalier.layers.set_loss import fitted_sum, focal_sum, object_count, set_losses
 
 BOXES = torch.tensor([[0.2, 0.2, 0.2, 0.2], [0.7, 0.7, 0.2, 0.2]])
 
@@ -67,3 +67,17 @@ def test_pictures_without_objects_are_all_background() -> None:
     assert terms["l1"].item() == terms["giou"].item() == 0
     assert logits.grad is not None
     assert (logits.grad > 0).all()
+
+
+def test_fitted_scores_are_taught_how_well_the_box_fits() -> None:
+    logits, boxes = torch.zeros(1, 2, 1), torch.cat([BOXES[:1] + torch.tensor([0.1, 0, 0, 0]), BOXES[1:]])[None]
+    found = [Match(torch.tensor([0]), torch.tensor([0]))]
+    terms = set_losses(logits, boxes, [objects(0)], found, divisor=1.0, giou_eps=0.0, fitted=True)
+    log2 = math.log(2)  # of a share of one half every target's cross entropy is log 2
+    assert float(terms["class"]) == pytest.approx(log2 + 0.5**1.5 * log2)
+
+
+def test_fitted_score_is_best_at_the_power_of_the_overlap() -> None:
+    logits = torch.linspace(-6, 6, 241)
+    losses = torch.stack([fitted_sum(each, torch.tensor(0.5)) for each in logits])
+    assert float(logits[losses.argmin()].sigmoid()) == pytest.approx(0.5**1.5, abs=0.02)
