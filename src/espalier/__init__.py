@@ -21,6 +21,7 @@ _LAZY = {
     "explain": "espalier.actions.api",
     "export": "espalier.actions.api",
     "verify": "espalier.actions.api",
+    "reproduce": "espalier.actions.api",
     "report": "espalier.actions.api",
     "load": "espalier.runtime.model",
 }
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from espalier.actions.api import fit as fit
     from espalier.actions.api import predict as predict
     from espalier.actions.api import report as report
+    from espalier.actions.api import reproduce as reproduce
     from espalier.actions.api import train as train
     from espalier.actions.api import verify as verify
     from espalier.runtime.model import load as load

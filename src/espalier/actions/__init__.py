@@ -132,6 +132,15 @@ ACTIONS: tuple[Action, ...] = (
         writes_run=False,
     ),
     Action(
+        "reproduce",
+        "A published model trained or evaluated as its authors did, their figures beside ours",
+        "espalier.actions.reproduce:reproduce",
+        "reproduce",
+        (Positional("NAME", "reproduce.name", "a published result, such as dino_r50_4scale_12ep"),),
+        extra="train",
+        reads=("train", "evaluate.batch_size", "evaluate.bootstrap", "evaluate.pictures"),
+    ),
+    Action(
         "report",
         "Write a run's page",
         "espalier.actions.report:report",

@@ -144,6 +144,23 @@ def verify(
     return _call("verify", {"verify.bundle": bundle}, out=out, overrides=overrides, progress=progress)
 
 
+def reproduce(
+    name: str,
+    *,
+    coco: PathLike | None = None,
+    weights: PathLike | None = None,
+    eval_only: bool = False,
+    out: PathLike | None = None,
+    overrides: Overrides | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """A published model trained, or with `eval_only` its `weights` evaluated, and the published figures beside ours."""
+    given = {"coco": coco, "weights": weights}
+    values = {f"reproduce.{key}": value for key, value in given.items() if value is not None}
+    values |= {"reproduce.name": name, "reproduce.eval_only": eval_only}
+    return _call("reproduce", values, out=out, overrides=overrides, progress=progress)
+
+
 def report(
     run: PathLike, *, out: PathLike | None = None, overrides: Overrides | None = None, progress: bool = True
 ) -> dict[str, Any]:

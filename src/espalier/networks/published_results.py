@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ class PublishedResult:
 
     def values(self, network: str, folder: str, devices: int) -> dict[str, Any]:
         """The nested values of a spec that trains it on a data set in `folder`."""
-        own = {section: dict(values) for section, values in self.spec.items()}
+        own = copy.deepcopy(dict(self.spec))
         train = own.setdefault("train", {})
         train["accumulate"] = max(1, self.step_pictures // (int(train["batch_size"]) * devices))
         own["network"] = {**own.get("network", {}), "name": network, "preset": self.preset}

@@ -140,7 +140,7 @@ class TrainSpec(Model):
         0.1, "The backbone's rate is this times the base rate", ge=0, le=10, tunable=Tunable(0.01, 1, "log")
     )
     weight_decay: float = knob(
-        0.05, "Decay of weight matrices; norms and biases get none without decay_all", ge=0, le=1, tunable=Tunable(1e-4, 0.2, "log")
+        0.05, "Decay of weight matrices; all else only with decay_all", ge=0, le=1, tunable=Tunable(1e-4, 0.2, "log")
     )
     decay_all: bool = knob(False, "Norms and biases decay too, as in the published detectors' codes")
     slow_lr_ratio: float = knob(

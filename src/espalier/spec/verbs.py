@@ -173,6 +173,21 @@ class VerifySpec(Model):
     device: Device = knob("auto", "Where the graph runs")
 
 
+class ReproduceSpec(Model):
+    """A published model, trained or evaluated as its authors did, and their figures beside ours."""
+
+    name: str | None = knob(None, "The published result by name")
+    coco: str | None = knob(
+        None, "Folder of COCO 2017: annotations/instances_{train,val}2017.json, train2017/, val2017/", flag="--coco"
+    )
+    eval_only: bool = knob(False, "Only evaluate the authors' weights", flag="--eval-only")
+    weights: str | None = knob(
+        None, "With eval_only: the authors' file as they publish it, or a MODEL made of it", flag="--weights"
+    )
+    pictures: int = knob(0, "Only so many of the validation pictures, for a first look; 0 takes all", ge=0)
+    device: Device = knob("auto", "With eval_only: where the graph runs")
+
+
 class ReportSpec(Model):
     """Write a run's report: one HTML page that needs no network."""
 
