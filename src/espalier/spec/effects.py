@@ -91,8 +91,9 @@ def idle_fields(asked: Spec, resolved: Spec) -> list[tuple[str, Any, str]]:
             found.append((idle.field, value, idle.because))
     if resolved.train.schedule == "step" and not resolved.train.step_epochs:
         found.append(("train.schedule", "step", "train.step_epochs is empty, so the rate never falls"))
-    if 0 < _epochs(resolved) <= resolved.train.warmup_epochs:
-        found.append(("train.warmup_epochs", resolved.train.warmup_epochs, "the warm-up lasts to the end of training"))
+    warmup = resolved.train.warmup_epochs
+    if not isinstance(warmup, str) and 0 < _epochs(resolved) <= warmup:
+        found.append(("train.warmup_epochs", warmup, "the warm-up lasts to the end of training"))
     return found
 
 

@@ -74,6 +74,8 @@ def test_region_of_which_nothing_is_said_teaches_nothing() -> None:
 def test_gradients_reach_scores_and_boxes() -> None:
     start = torch.tensor([[[0.3, 0.5, 0.3, 0.3]]])
     said = Tokens(torch.zeros(1, 1, 1, requires_grad=True), start.clone().requires_grad_(), start)
-    torch.stack(list(dense_losses(said, [objects(LEFT)], giou_eps=1e-6).values())).sum().backward()
-    assert said.logits_BNC.grad is not None and said.logits_BNC.grad.abs().sum() > 0
-    assert said.box_BN4.grad is not None and said.box_BN4.grad.abs().sum() > 0
+    torch.stack(list(dense_losses(said, [objects(LEFT)], giou_eps=1e-6).values())).sum().backward()  # type: ignore[no-untyped-call]
+    assert said.logits_BNC.grad is not None
+    assert said.logits_BNC.grad.abs().sum() > 0
+    assert said.box_BN4.grad is not None
+    assert said.box_BN4.grad.abs().sum() > 0
