@@ -14,6 +14,7 @@ from espalier.tasks.detection.decoders import detr_sigmoid_v1
 from espalier.tasks.detection.prediction import Detections
 from espalier.tasks.instance.prediction import Instances, Rle
 from espalier.tasks.outputs import number, output
+from espalier.vision import boxes
 from espalier.vision.geometry import Geometry
 from espalier.vision.mask_maps import Window, to_source
 
@@ -77,6 +78,7 @@ class _Masks:
         self.kernel_QE, self.feature_Ehw, self.geometry, self.level = kernel_QE, feature_Ehw, geometry, level
         height, width = geometry.input_hw
         self.step_xy = np.array([width, height]) / feature_Ehw.shape[:0:-1]
+        self.seen_xyxy = _seen(geometry)
 
     def __call__(self, query: int, box_xyxy: NDArray[Any]) -> Rle:
         window = self._window(box_xyxy)
@@ -85,12 +87,12 @@ class _Masks:
         return to_source(logits_hw, window, (left, top), (self.step_xy[0], self.step_xy[1]), self.geometry)
 
     def _window(self, box_xyxy: NDArray[Any]) -> Window:
-        """The box and its margin, in whole pixels of the source."""
+        """The box and its margin, in whole pixels of the source, where the input shows it."""
         start, end = box_xyxy[:2].astype(np.float64), box_xyxy[2:].astype(np.float64)
         margin = np.maximum(MARGIN * (end - start), self.step_xy / np.abs(self.geometry.scale_xy))
-        size_xy = self.geometry.source_hw[::-1]
-        left, top = np.clip(np.floor(start - margin), 0, size_xy).astype(int).tolist()
-        right, bottom = np.clip(np.ceil(end + margin), 0, size_xy).astype(int).tolist()
+        first, last = self.seen_xyxy[:2], self.seen_xyxy[2:]
+        left, top = np.clip(np.floor(start - margin), first, last).astype(int).tolist()
+        right, bottom = np.clip(np.ceil(end + margin), first, last).astype(int).tolist()
         return left, top, right, bottom
 
     def _cells(self, window: Window) -> tuple[list[int], list[int]]:
@@ -100,6 +102,14 @@ class _Masks:
         first = np.clip(np.floor(np.array([x1, y1]) / self.step_xy - 0.5), 0, size_xy - 1).astype(int)
         end = np.clip(np.ceil(np.array([x2, y2]) / self.step_xy + 0.5), first + 1, size_xy).astype(int)
         return first.tolist(), end.tolist()
+
+
+def _seen(geometry: Geometry) -> NDArray[np.float64]:
+    """The part of the source that the input shows, to whole pixels outwards."""
+    height, width = geometry.valid_hw
+    seen_xyxy = geometry.boxes_to_source(np.array([[0, 0, width, height]]))[0]
+    outwards = np.concatenate([np.floor(seen_xyxy[:2]), np.ceil(seen_xyxy[2:])])
+    return np.asarray(boxes.clip(outwards[None], geometry.source_hw)[0])
 
 
 DECODER = DetrMasks()
