@@ -54,6 +54,10 @@ class Asked:
     spec: NetworkSpec
     samples: tuple[Sample, ...]
 
+    @property
+    def task(self) -> Any:
+        return tasks.get(self.card.task_of(self.spec))
+
     def build(self, *, seed: int = 0) -> TrainableModel:
         torch.manual_seed(seed)
         model: TrainableModel = cards.build(self.card, self.spec, CLASSES)
@@ -66,14 +70,14 @@ class Asked:
         return {name: np.stack([p.arrays[name] for p in prepared]) for name in prepared[0].arrays}
 
     def batch(self) -> Batch:
-        task, prepare = tasks.get(self.card.task), self.card.prepare(self.spec)
+        task, prepare = self.task, self.card.prepare(self.spec)
         targets = [task.targets(s, prepare(s.query).geometry, CLASSES) for s in self.samples]
         inputs = {name: torch.from_numpy(array) for name, array in self.inputs().items()}
         return Batch(inputs, {name: _collated(targets, name, task.ragged) for name in targets[0]})
 
     def decode(self, outputs: Mapping[str, NDArray[Any]]) -> list[Any]:
         rule, prepare = self.card.decode(self.spec), self.card.prepare(self.spec)
-        decoder = tasks.get(self.card.task).decoder(rule.name, rule.version)
+        decoder = self.task.decoder(rule.name, rule.version)
         geometries = [prepare(s.query).geometry for s in self.samples]
         return decoder(outputs, geometries, CLASSES, rule.params)
 
@@ -93,7 +97,8 @@ def _picture(class_id: int, seed: int) -> ImageQuery:
 
 def _sample(task: Any, class_id: int) -> Sample:
     box = np.array([[40, 30, 110, 90]], np.float32)
-    labels = Annotations(np.array([class_id]), box, np.zeros(1, np.bool_))
+    outline = [[40, 30, 110, 30, 110, 90, 40, 90]]
+    labels = Annotations(np.array([class_id]), box, np.zeros(1, np.bool_), [outline])
     sample: Sample = task.sample(_picture(class_id, 7), labels, CLASSES, name=str(class_id), group=str(class_id))
     return sample
 
@@ -105,7 +110,8 @@ def asked(name: str, preset: str) -> Asked:
     resolved, _ = resolve(spec, facts)
     card = registry.get(name)
     assert resolved.network is not None
-    return Asked(card, resolved.network, tuple(_sample(tasks.get(card.task), n) for n in range(2)))
+    task = tasks.get(card.task_of(resolved.network))
+    return Asked(card, resolved.network, tuple(_sample(task, n) for n in range(2)))
 
 
 @pytest.fixture(autouse=True)
@@ -124,12 +130,14 @@ def one_thread() -> Iterator[None]:
 def test_card_is_complete_and_true(name: str) -> None:
     card = registry.get(name)
     assert card.name == name
-    assert card.task in tasks.names()
+    assert set(card.tasks) <= set(tasks.names())
+    assert all(card.spec.model_fields[knob].annotation is bool for knob in card.switches)
     assert issubclass(card.spec, NetworkSpec)
     assert card.spec().name == name
     assert all((card.summary, card.source, card.licence))
     assert "tiny" in card.presets
     assert {preset.name for preset in card.fit_presets} <= set(card.presets)
+    assert {card.task_of_preset(preset) for preset in card.presets} == set(card.tasks)
     for path in (card.build, card.match_outputs, card.probe, card.prune, card.distill):
         assert path is None or callable(cards.load(path))
 
@@ -169,6 +177,7 @@ def test_preset_has_the_stated_shapes_and_parameters(name: str, preset: str) -> 
     card, network = registry.get(name), asked(name, preset).spec
     stated = card.facts(preset)
     assert stated.about
+    assert card.task_of(network) == card.task_of_preset(preset)
     classes = [f"class {n}" for n in range(stated.classes)]
     with torch.device("meta"):
         model = cards.build(card, network, classes).eval()
@@ -221,7 +230,7 @@ def test_learns_two_pictures_by_heart(name: str, preset: str) -> None:
         optimizer.step()
         history.append(loss.item())
     assert history[-1] < 0.15 * history[0]  # what is noised anew in each step keeps some loss
-    metrics = tasks.get(question.card.task).metrics(CLASSES)
+    metrics = question.task.metrics(CLASSES)
     metrics.update(question.decode(ModuleBackend(model).run(question.inputs())), question.samples)
     assert metrics.compute().value == pytest.approx(1.0)
 
@@ -273,7 +282,7 @@ def test_exported_graph_of_free_size_says_the_same_at_another(name: str, tmp_pat
 def test_what_it_says_can_be_explained(name: str, preset: str) -> None:
     """A target's scores lie between 0 and 1, its word asks for it again, and it has a gradient."""
     question = asked(name, preset)
-    model, task = question.build().eval(), tasks.get(question.card.task)
+    model, task = question.build().eval(), question.task
     outputs = ModuleBackend(model).run(question.inputs())
     geometry = question.card.prepare(question.spec)(question.samples[0].query).geometry
     predictions = question.decode(outputs)
@@ -296,7 +305,7 @@ def test_what_it_says_can_be_explained(name: str, preset: str) -> None:
 
 @pytest.mark.parametrize(("name", "preset"), TINY)
 def test_decodes_to_valid_predictions(name: str, preset: str) -> None:
-    question, task = asked(name, preset), tasks.get(asked(name, preset).card.task)
+    question, task = asked(name, preset), asked(name, preset).task
     predictions = question.decode(ModuleBackend(question.build()).run(question.inputs()))
     assert len(predictions) == 2
     for prediction, sample in zip(predictions, question.samples):

@@ -24,17 +24,23 @@ def start_from(
 ) -> tuple[Licence, ...]:
     """The licences of another model of the same network, whose weights are put into `model`.
 
-    Of a class head the rows of classes that both have are kept, the others stay new; all of it is said.
+    Of a class head the rows of classes that both have are kept, the others stay new, and so does a part that the other
+    model lacks as a whole (the mask head of one that outlines); all of it is said.
     Raises ModelError when any other weight is missing or has another shape, and LicenceError where `licences` refuses.
     """
     opened = open_model(path, device="cpu", backend="torch", licences=licences)
     theirs, own = opened.module().state_dict(), model.state_dict()
     same = opened.classes == tuple(classes)
     heads = [] if same else [name for name in own if name.startswith(model.head_prefixes() or ("\0",))]
-    wrong = [name for name in own if name not in heads and _shape(theirs, name) != own[name].shape]
+    parts = [p for p in model.part_prefixes() if not any(name.startswith(p) for name in theirs)]
+    lacking = [name for name in own if name.startswith(tuple(parts) or ("\0",))]
+    whole = [name for name in own if name not in heads and name not in lacking]
+    wrong = [name for name in whole if _shape(theirs, name) != own[name].shape]
     if wrong:
         raise ModelError(_misfit(path, wrong))
-    for name in own.keys() - set(heads):
+    if lacking:
+        run.say(f"made anew, since {path} has none: {_named(sorted({name.split('.')[0] for name in lacking}))}")
+    for name in whole:
         own[name].copy_(theirs[name])
     run.note(parent=path)
     if same:

@@ -18,10 +18,20 @@ RARE = 0.01  # an object's share of the queries before training (Lin et al., 201
 
 @dataclass(frozen=True)
 class Said:
-    """One layer's answer: class logits (B, Q, C), and boxes cx, cy, w, h (B, Q, 4) relative to the valid picture."""
+    """One layer's answer: class logits (B, Q, C), and boxes cx, cy, w, h (B, Q, 4) relative to the valid picture.
+
+    `stream_BQC` is what a decoder's layer says it from, for heads that say more; the encoder's own answer has none.
+    """
 
     logits_BQC: Tensor
     box_BQ4: Tensor
+    stream_BQC: Tensor | None = None
+
+    def part(self, first: int, last: int | None) -> Said:
+        """The answer of some of the queries."""
+        cut = slice(first, last)
+        stream = None if self.stream_BQC is None else self.stream_BQC[:, cut]
+        return Said(self.logits_BQC[:, cut], self.box_BQ4[:, cut], stream)
 
 
 @dataclass(frozen=True)
@@ -50,9 +60,12 @@ class Criterion:
         self, said: Said, objects: Sequence[Objects], matches: Sequence[Match] | None = None
     ) -> dict[str, Tensor]:
         """The terms `class`, `l1`, `giou`; `matches` are found unless given."""
-        if matches is None:
-            matches = match(said.logits_BQC, said.box_BQ4, objects, costs=self.costs, giou_eps=self.giou_eps)
+        matches = self.matched(said, objects) if matches is None else matches
         return self.scored(said, objects, matches, object_count(objects))
+
+    def matched(self, said: Said, objects: Sequence[Objects]) -> list[Match]:
+        """Which queries answer for which objects."""
+        return match(said.logits_BQC, said.box_BQ4, objects, costs=self.costs, giou_eps=self.giou_eps)
 
     def scored(
         self, said: Said, objects: Sequence[Objects], matches: Sequence[Match], divisor: float
@@ -71,10 +84,21 @@ class Criterion:
 
 @dataclass(frozen=True)
 class Encoded:
-    """The backbone's maps as tokens, and what the encoder made of them."""
+    """The backbone's maps as tokens, and what the encoder made of them.
+
+    `fine_BCHW` is a finer map of the backbone that a head asked for, None where there is none.
+    """
 
     tokens: Tokens
     memory_BNC: Tensor
+    padded_BHW: Tensor  # of the whole input
+    fine_BCHW: Tensor | None = None
+
+    def finest_level(self) -> Tensor:
+        """(B, C, H, W): the memory of the finest level."""
+        height, width = self.tokens.sizes_hw[0]
+        level_BNC = self.memory_BNC[:, : height * width]
+        return level_BNC.transpose(1, 2).reshape(-1, level_BNC.shape[2], height, width)
 
 
 def class_head(width: int, classes: int) -> nn.Linear:

@@ -71,6 +71,10 @@ class TrainableModel(nn.Module):
         """Prefixes of the tensors with a row a class: `start_from` keeps the rows of classes that both models have."""
         return ()
 
+    def part_prefixes(self) -> tuple[str, ...]:
+        """Prefixes of the parts that another model of the network may lack: then `start_from` leaves them new."""
+        return ()
+
     def any_object_prefixes(self) -> tuple[str, ...]:
         """Prefixes among these whose first row stands for an object of any class, so that it is always kept."""
         return ()

@@ -13,7 +13,7 @@ from espalier import backbones
 from espalier.layers.deformable_transformer import Encoder
 from espalier.layers.detr import Criterion, Encoded, Said, Weights
 from espalier.layers.levels import Levels, padding_mask
-from espalier.layers.matching import Costs, Objects
+from espalier.layers.matching import Costs, Match, Objects
 from espalier.layers.model import Batch, TrainableModel
 from espalier.layers.unsaid import Unsaid
 from espalier.networks.input import bands, size_hw
@@ -25,10 +25,19 @@ if TYPE_CHECKING:
 class ObjectQueries(TrainableModel):
     """A network's subclass says how queries become answers.
 
-    `temperature` and `centred` are those of the sine positions, `giou_eps` that of the GIoU's denominators.
+    `temperature` and `centred` are those of the sine positions, `giou_eps` that of the GIoU's denominators. A head may
+    look at the backbone's map of `fine_stride`, too, where there is one.
     """
 
-    def __init__(self, spec: ObjectQueriesSpec, *, temperature: float, centred: bool, giou_eps: float) -> None:
+    def __init__(
+        self,
+        spec: ObjectQueriesSpec,
+        *,
+        temperature: float,
+        centred: bool,
+        giou_eps: float,
+        fine_stride: int | None = None,
+    ) -> None:
         super().__init__()
         facts = backbones.describe(spec.backbone.name)
         self.backbone = backbones.create(
@@ -42,7 +51,8 @@ class ObjectQueries(TrainableModel):
         if spec.freeze_batch_norm is not False:  # as published while that is still open
             freeze_batch_norm(self.backbone)
         self.taken = [n for n, stride in enumerate(facts.strides) if stride >= spec.finest_stride][-spec.levels :]
-        self.backbone.drop_unused(self.taken)
+        self.fine = next((n for n, stride in enumerate(facts.strides) if stride == fine_stride), None)
+        self.backbone.drop_unused(self.taken if self.fine is None else sorted({self.fine, *self.taken}))
         channels = [self.backbone.channels[n] for n in self.taken]
         self.levels = Levels(channels, spec.width, levels=spec.levels, temperature=temperature, centred=centred)
         self.encoder = Encoder(
@@ -67,7 +77,7 @@ class ObjectQueries(TrainableModel):
         padded_BHW = padding_mask(image, valid_hw)
         maps = self.backbone(image.masked_fill(padded_BHW[:, None], 0))  # whatever pads, with whatever value
         tokens = self.levels([maps[n] for n in self.taken], padded_BHW)
-        return Encoded(tokens, self.encoder(tokens))
+        return Encoded(tokens, self.encoder(tokens), padded_BHW, None if self.fine is None else maps[self.fine])
 
     def answers(self, encoded: Encoded) -> tuple[list[Said], Said | None]:
         """Each decoder layer's answer, and the encoder's own where it gives one."""
@@ -83,9 +93,15 @@ class ObjectQueries(TrainableModel):
         last = self.answers(self.encode(image, valid_hw))[0][-1]
         return {"logits": last.logits_BQC, "boxes": last.box_BQ4}
 
-    def layer_terms(self, said: Sequence[Said], objects: Sequence[Objects]) -> dict[str, Tensor]:
-        """The last layer's weighted terms, and the weighted loss of the layers before it together."""
-        scored = [self.criterion(each, objects) for each in said]
+    def layer_terms(
+        self, said: Sequence[Said], objects: Sequence[Objects], matches: Sequence[Sequence[Match]] | None = None
+    ) -> dict[str, Tensor]:
+        """The last layer's weighted terms, and the weighted loss of the layers before it together.
+
+        `matches` of each layer are found unless given.
+        """
+        found = [None] * len(said) if matches is None else matches
+        scored = [self.criterion(each, objects, own) for each, own in zip(said, found, strict=True)]
         weights = self.criterion.weights
         last = scored[-1]
         terms = {
@@ -124,6 +140,11 @@ def of_any_class(objects: Sequence[Objects]) -> list[Objects]:
         Objects(torch.zeros_like(each.class_N), each.box_N4, each.unsaid and each.unsaid.of_any_class())
         for each in objects
     ]
+
+
+def added(terms: Mapping[str, Tensor], more: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """All terms of both; those of one name summed."""
+    return {**terms, **{name: terms[name] + value if name in terms else value for name, value in more.items()}}
 
 
 def with_total(terms: Mapping[str, Tensor]) -> dict[str, Tensor]:

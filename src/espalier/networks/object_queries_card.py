@@ -49,7 +49,15 @@ def decode(spec: NetworkSpec) -> DecodeRule:
 def match_outputs(expected: Arrays, found: Arrays) -> Arrays:
     """`found` with its queries in the order of `expected`: chosen tokens of nearly equal scores may change places."""
     order_BQ = np.stack([_pairs(*sides) for sides in zip(*(_rows(each) for each in (expected, found)), strict=True)])
-    return {name: np.take_along_axis(value, order_BQ[..., None], 1) for name, value in found.items()}
+    return {name: _ordered(value, order_BQ) if name in BY_QUERY else value for name, value in found.items()}
+
+
+BY_QUERY = ("logits", "boxes", "mask_kernels")
+"""The outputs with a row a query."""
+
+
+def _ordered(value_BQx: NDArray[Any], order_BQ: NDArray[np.int64]) -> NDArray[Any]:
+    return np.take_along_axis(value_BQx, order_BQ[..., None], 1)
 
 
 def _rows(outputs: Arrays) -> NDArray[np.float64]:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from espalier.networks.card import FitPreset, Network
+from espalier.networks.card import DecodeRule, FitPreset, Network
 from espalier.networks.dino.spec import DinoSpec
-from espalier.networks.object_queries_card import decode, prepare
+from espalier.networks.object_queries_card import decode as decode_boxes
+from espalier.networks.object_queries_card import prepare
 from espalier.networks.presets import PresetFile
 from espalier.networks.published_results import PublishedFile
+from espalier.spec.sections import NetworkSpec
 
 PRESETS = PresetFile(__name__)
+
+
+def decode(spec: NetworkSpec) -> DecodeRule:
+    """The best answers over queries and classes, with their masks where there are some."""
+    boxes = decode_boxes(spec)
+    assert isinstance(spec, DinoSpec)
+    return DecodeRule("detr_masks", 1, boxes.params) if spec.masks else boxes
+
 
 CARD = Network(
     name="dino",
@@ -28,7 +38,11 @@ CARD = Network(
         FitPreset("base", accelerated=True, minutes=60),
         FitPreset("small", accelerated=True),
         FitPreset("nano"),
+        FitPreset("base_masks", accelerated=True, minutes=60),
+        FitPreset("small_masks", accelerated=True),
+        FitPreset("nano_masks"),
     ),
+    switches={"masks": "instance"},
     needs_maps=True,
     published=PublishedFile(__name__),
     match_outputs="espalier.networks.object_queries_card:match_outputs",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -11,10 +11,13 @@ from torch import Tensor, nn
 from espalier.layers.deformable_transformer import DecoderLayer, Perceptron, best_tokens, on_levels, proposals, refined
 from espalier.layers.dense_loss import Tokens, dense_losses
 from espalier.layers.detr import Encoded, Said, box_head, class_head
+from espalier.layers.mask_head import STRIDE, MaskHead
+from espalier.layers.mask_loss import MaskScorer, MaskWeights, Outlined
+from espalier.layers.matching import Match
 from espalier.layers.model import Batch
 from espalier.layers.positions import box_positions
 from espalier.networks.dino.denoising import Denoising, Draws, Noised
-from espalier.networks.object_queries import ObjectQueries, labelled, with_total
+from espalier.networks.object_queries import ObjectQueries, added, labelled, with_total
 
 if TYPE_CHECKING:
     from espalier.networks.dino.spec import DinoSpec
@@ -65,10 +68,20 @@ class Decoder(nn.Module):
                 stream_BQC, self.position(place), on_maps, encoded.memory_BNC, encoded.tokens, blocked_QQ
             )
             normed = self.norm(stream_BQC)
-            said.append(Said(classes(normed), refined(boxes(normed), uncut, eps=EPS)))
+            said.append(Said(classes(normed), refined(boxes(normed), uncut, eps=EPS), normed))
             uncut = refined(boxes(stream_BQC), reference_BQ4, eps=EPS)
             reference_BQ4 = uncut.detach()
         return said
+
+
+def _by_layer(score: MaskScorer, said: Sequence[Said], matches: Sequence[Sequence[Match]]) -> dict[str, Tensor]:
+    """The mask terms of the last layer, and those of the layers before it together."""
+    *before, last = [score(*each) for each in zip(said, matches, strict=True)]
+    return {**last, "auxiliary": _summed(before)} if before else last
+
+
+def _summed(terms: Iterable[Mapping[str, Tensor]]) -> Tensor:
+    return torch.stack([value for each in terms for value in each.values()]).sum()
 
 
 class Chosen(NamedTuple):
@@ -113,16 +126,44 @@ def build(spec: DinoSpec, classes: Sequence[str]) -> Dino:
 
 
 class Dino(ObjectQueries):
-    """`image` (B, bands, H, W) and `valid_hw` (B, 2), its part that is picture, to `logits` and `boxes`."""
+    """`image` (B, bands, H, W) and `valid_hw` (B, 2), its part that is picture, to `logits` and `boxes`.
+
+    With masks also to `mask_kernels` (B, Q, E) and `mask_features` (B, E, ⌈H/4⌉, ⌈W/4⌉): the logits of a query's mask
+    are its kernel times the map's channels.
+    """
 
     def __init__(self, spec: DinoSpec, classes: Sequence[str]) -> None:
-        super().__init__(spec, temperature=spec.position_temperature, centred=spec.centred_positions, giou_eps=1e-6)
+        super().__init__(
+            spec,
+            temperature=spec.position_temperature,
+            centred=spec.centred_positions,
+            giou_eps=1e-6,
+            fine_stride=STRIDE if spec.masks else None,
+        )
         self.queries = spec.queries
         self.dense_weight = spec.loss.dense_weight
         self.selection = Selection(spec, len(classes))
         self.content = nn.Embedding(spec.queries, spec.width)
         self.decoder = Decoder(spec, len(classes))
         self.denoising = Denoising(spec.denoising, len(classes), spec.width) if spec.denoising.queries else None
+        self.masks = self._mask_head(spec) if spec.masks else None
+        self.mask_weights = MaskWeights(spec.loss.mask_weight, spec.loss.dice_weight)
+        self.mask_points = spec.loss.mask_points
+
+    def forward(self, image: Tensor, valid_hw: Tensor) -> dict[str, Tensor]:  # type: ignore[override]  # inputs by name
+        """`logits` and `boxes`, and with masks `mask_kernels` and `mask_features`."""
+        encoded = self.encode(image, valid_hw)
+        last = self.answers(encoded)[0][-1]
+        outputs = {"logits": last.logits_BQC, "boxes": last.box_BQ4}
+        if self.masks is not None:
+            assert last.stream_BQC is not None
+            outputs["mask_kernels"] = self.masks.kernels(last.stream_BQC, last.box_BQ4)
+            outputs["mask_features"] = self.masks.features(encoded)
+        return outputs
+
+    def _mask_head(self, spec: DinoSpec) -> MaskHead:
+        fine = None if self.fine is None else self.backbone.channels[self.fine]
+        return MaskHead(fine, spec.width, spec.mask_width, enlarge=self.backbone.strides[self.taken[0]] / STRIDE)
 
     def answers(self, encoded: Encoded) -> tuple[list[Said], Said]:
         """Each decoder layer's answer, and the chosen tokens' own."""
@@ -144,24 +185,44 @@ class Dino(ObjectQueries):
         """The set loss of every layer, of the chosen tokens, and of the noised queries, whose objects are known."""
         objects = labelled(batch)
         noised = None if self.denoising is None else self.denoising(objects, draws)
-        said, chosen = self.decoded(self.encode(**batch.inputs), noised)
+        encoded = self.encode(**batch.inputs)
+        said, chosen = self.decoded(encoded, noised)
         count = 0 if noised is None else noised.count
-        plain = [Said(each.logits_BQC[:, count:], each.box_BQ4[:, count:]) for each in said]
-        terms = self.layer_terms(plain, objects)
+        plain = [each.part(count, None) for each in said]
+        shaken = [each.part(0, count) for each in said]
+        matches = [self.criterion.matched(each, objects) for each in plain]
+        terms = self.layer_terms(plain, objects, matches)
         terms["encoder"] = self.criterion.weights.total(self.criterion(chosen.said, objects))
         if self.dense_weight:
             dense = dense_losses(chosen.every, objects, giou_eps=self.criterion.giou_eps)
             terms["dense"] = self.dense_weight * self.criterion.weights.total(dense)
         if noised is not None and count:
-            terms["denoising"] = self._denoised(said, noised)
+            terms["denoising"] = self._denoised(shaken, noised)
+        if self.masks is not None:
+            score = self._mask_scorer(self.masks, encoded, batch, plain[-1], matches[-1])
+            terms = added(terms, _by_layer(score, plain, matches))
+            if noised is not None and count:
+                terms = added(
+                    terms, {"denoising": _summed(score(each, noised.matches, noised.groups) for each in shaken)}
+                )
         return with_total(terms)
 
-    def _denoised(self, said: Sequence[Said], noised: Noised) -> Tensor:
+    def _mask_scorer(
+        self, head: MaskHead, encoded: Encoded, batch: Batch, said: Said, matches: Sequence[Match]
+    ) -> MaskScorer:
+        """Scores masks at points that are drawn once for all layers, most where the last layer is least sure."""
+        outlined = Outlined.of(labelled(batch), batch.targets, batch.inputs["valid_hw"])
+        return MaskScorer.of(head, encoded, outlined, said, matches, weights=self.mask_weights, points=self.mask_points)
+
+    def _denoised(self, parts: Sequence[Said], noised: Noised) -> Tensor:
         """The weighted loss of the noised queries, over all layers."""
-        parts = [Said(each.logits_BQC[:, : noised.count], each.box_BQ4[:, : noised.count]) for each in said]
         criterion = self.criterion
         terms = [criterion.scored(part, noised.objects, noised.matches, noised.divisor) for part in parts]
         return torch.stack([criterion.weights.total(each) for each in terms]).sum()
+
+    def part_prefixes(self) -> tuple[str, ...]:
+        """The mask head."""
+        return ("masks.",)
 
     def head_prefixes(self) -> tuple[str, ...]:
         """Class heads and the labels of noised queries have a row a class."""

@@ -35,6 +35,9 @@ class DinoLossSpec(SetLossSpec):
         ge=0,
         le=100,
     )
+    mask_weight: float = knob(2.0, "Weight of the cross entropy of the masks' points", ge=0, le=100)
+    dice_weight: float = knob(2.0, "Weight of the Dice loss of the masks' points", ge=0, le=100)
+    mask_points: int = knob(1024, "Points of an object at which its masks are scored, about", ge=8, le=65536)
 
 
 class DinoSpec(ObjectQueriesSpec):
@@ -45,6 +48,10 @@ class DinoSpec(ObjectQueriesSpec):
     hidden: int = knob(2048, "Width of the feed-forward layers", unit="values", ge=1, le=65536)
     dropout: float = knob(0.0, "Share of the stream that is dropped in training", ge=0, lt=1, tunable=Tunable(0, 0.3))
     detections: int = knob(300, "Best answers that are kept of a picture", ge=1, le=10_000)
+    masks: bool = knob(False, "Outline each object, too: the network then does the task instance")
+    mask_width: int = knob(
+        32, "With masks: channels of the map that each query's kernel is multiplied with", ge=4, le=512
+    )
     position_temperature: float = knob(20.0, "Temperature of the sine positions of cells", gt=0, le=1e6)
     centred_positions: bool = knob(False, "Sine positions count from the middle of the first cell, not from its end")
     share_class_head: bool = knob(True, "All decoder layers share one class head")
