@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from espalier.layers.deformable_attention_standard import Size
-from espalier.layers.deformable_attention_ways import way_for
+from espalier.layers.deformable_attention_ways import verdict, way_for
 
 __all__ = ["DeformableAttention", "Size", "deformable_attention"]
 
@@ -56,6 +56,11 @@ class DeformableAttention(nn.Module):
         locations = self._locations(reference_BQLx[:, :, None, :, None], offsets, sizes_hw)
         seen: Tensor = self.output_proj(deformable_attention(value, sizes_hw, locations, weights))
         return seen
+
+    def chosen_way(self, device: torch.device, kind: torch.dtype) -> tuple[str, str]:
+        """How this is computed in training on a device that is no CPU, and why."""
+        found = verdict(device, kind)
+        return ("one fused kernel" if found.fused else "standard operators"), found.reason
 
     def _locations(self, reference: Tensor, offsets: Tensor, sizes_hw: Sequence[Size]) -> Tensor:
         """Offsets count cells of the level around a point, and parts of half the box around a box."""

@@ -26,6 +26,7 @@ from espalier.trainer.progress import Means, Stopwatch
 from espalier.trainer.schedules import rate_factor
 from espalier.trainer.stopping import Best, Divergence, StopNow, StopRequest
 from espalier.trainer.tensorboard import Board
+from espalier.trainer.ways import ways_of
 
 _OTHER_TRAIN = (
     "the train section is not the one this run began with: it goes on with the new one, and will not end where the "
@@ -109,6 +110,7 @@ class Loop:
             self.engine.set_up()
             if resumed:
                 self._restore()
+            self._tell_ways()
             board = self.checkpoints.parent / "tensorboard"
             self.board = Board(board, wanted=self.engine.first_rank and self.train.tensorboard, from_step=self.at.step)
             try:
@@ -403,6 +405,10 @@ class Loop:
         self.engine.probe(Batch(first.inputs, first.targets, first.names))
         if self.engine.parts > 1:
             self._tell_parts(1)
+
+    def _tell_ways(self) -> None:
+        for part, chosen, reason in ways_of(self.engine.model, self.engine.device, self.train):
+            self._emit("decision", field=part, asked="auto", chosen=chosen, reason=reason)
 
     def _tell_parts(self, before: int) -> None:
         size, now = self.train.batch_size, self.engine.parts
