@@ -11,7 +11,7 @@ from espalier.spec.facts import Facts
 from espalier.spec.rules import Caution, learnt, most_labels
 from espalier.spec.sections import Spec
 
-SIZE_HW = (640, 640)
+LEAST_PX = 256
 FEW_PICTURES = 2000  # up to as many, training is so short that the published rate is too low
 WARMUP_STEPS = 30
 FIXED = ("stretch", "centre_crop", "letterbox")  # every picture comes out at the same size
@@ -23,21 +23,33 @@ def fit(spec: Spec, facts: Facts) -> tuple[str, str]:
 
 
 def size_hw(spec: Spec, facts: Facts) -> tuple[tuple[int, int], str]:
-    """A common size for detectors, since objects are smaller than pictures."""
-    return SIZE_HW, "a common size for detectors; smaller is quicker, larger finds smaller objects"
+    """As large as the pictures are, in steps of 32 px, within what the network is made for."""
+    network: Any = spec.network
+    most = network.largest_px
+    tile = network.input.tile_px
+    seen = (tile, tile) if isinstance(tile, int) and tile else facts.median_size_hw
+    own = most if seen is None else _upwards(max(seen))
+    side = min(max(own, LEAST_PX), most)
+    if side < most:
+        return (side, side), "the pictures are no larger" if side == own else "the least that finds small objects"
+    return (most, most), "network.largest_px; smaller is quicker, larger finds smaller objects"
+
+
+def _upwards(side: int) -> int:
+    return -(-side // 32) * 32
 
 
 def lr(spec: Spec, facts: Facts) -> tuple[float, str]:
-    """2e-4 for 16 pictures a step (Deformable DETR, DINO), scaled by the root; four times that for few pictures.
+    """2e-4 for 16 pictures a step (Deformable DETR, DINO), scaled by the root; 4e-4 for up to 4 of few pictures.
 
     The published rate is for some 100,000 steps. Few pictures are trained on for hundreds or thousands, in which a
     transformer from random weights gets nowhere at that rate.
     """
     count, pictures = learnt(spec, facts), _pictures(spec)
-    few = 0 < count <= FEW_PICTURES
-    usual = 8e-4 if few else 2e-4
-    why = f"{usual:g} for 16 pictures a step" + (f" where only {count} are learnt from" if few else "")
-    return float(f"{usual * (pictures / 16) ** 0.5:.3g}"), f"{why}, {pictures} here"
+    if 0 < count <= FEW_PICTURES:
+        rate = 4e-4 * (max(pictures, 4) / 4) ** 0.5
+        return float(f"{rate:.3g}"), f"4e-4 for up to 4 pictures a step where only {count} are learnt from"
+    return float(f"{2e-4 * (pictures / 16) ** 0.5:.3g}"), f"2e-4 for 16 pictures a step, {pictures} here"
 
 
 def warmup_epochs(spec: Spec, facts: Facts) -> tuple[float, str]:
@@ -61,11 +73,14 @@ def _pictures(spec: Spec) -> int:
 
 def batch_size(spec: Spec, facts: Facts) -> tuple[int, str]:
     """Few: a detector's pictures are large, and more steps matter more than large ones."""
-    fits = facts.batch_fits if facts.batch_fits is not None else 4
+    usual = 2 if spec.train.device == "cpu" else 4
+    fits = facts.batch_fits if facts.batch_fits is not None else usual
     count = learnt(spec, facts)
-    few = max(1, count // 4) if count else 4
-    chosen = max(1, min(4, fits, few))
-    return chosen, "the usual for detectors on one device" if chosen == 4 else "so few pictures or so little memory"
+    few = max(1, count // 4) if count else usual
+    chosen = max(1, min(usual, fits, few))
+    if chosen < usual:
+        return chosen, "so few pictures or so little memory"
+    return chosen, "twice the steps of 4 in the same time" if usual == 2 else "the usual for detectors on one device"
 
 
 def epochs(spec: Spec, facts: Facts) -> tuple[int, str]:

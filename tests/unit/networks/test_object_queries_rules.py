@@ -29,7 +29,7 @@ def resolved(facts: Facts, **train: Any) -> tuple[Spec, dict[str, Decision]]:
         (2001, {"batch_size": 4}, 1e-4),
         (0, {"batch_size": 4}, 1e-4),
         (500, {"batch_size": 4, "accumulate": 4}, 8e-4),
-        (500, {"batch_size": 1}, 2e-4),
+        (500, {"batch_size": 1}, 4e-4),
     ],
 )
 def test_rate_is_higher_for_few_pictures(n_train: int, train: dict[str, Any], rate: float) -> None:
@@ -52,6 +52,22 @@ def test_warm_up_has_some_steps_however_short_an_epoch_is(n_train: int, train: d
     spec, decisions = resolved(Facts(n_train=n_train), **train)
     assert spec.train.warmup_epochs == epochs
     assert decisions["train.warmup_epochs"].asked == "auto"
+
+
+@pytest.mark.parametrize(
+    ("device", "n_train", "batch"), [("cpu", 16, 2), ("cpu", 6, 1), ("cpu", 500, 2), ("cuda", 500, 4), ("cuda", 8, 2)]
+)
+def test_batches_are_small_where_steps_are_dear(device: str, n_train: int, batch: int) -> None:
+    assert resolved(Facts(n_train=n_train), device=device)[0].train.batch_size == batch
+
+
+@pytest.mark.parametrize(
+    ("median", "side"), [(None, 320), ((1000, 2000), 320), ((200, 270), 288), ((256, 256), 256), ((64, 48), 256)]
+)
+def test_input_is_no_larger_than_the_pictures(median: tuple[int, int] | None, side: int) -> None:
+    spec, _ = resolved(Facts(n_train=16, median_size_hw=median))
+    assert spec.network is not None
+    assert spec.network.input.size_hw == (side, side)
 
 
 def test_wishes_stay() -> None:
