@@ -87,6 +87,20 @@ class BatchMaker:
             inputs, targets = mix(inputs, targets, self.augment, rng, self.task.mixable)
         return Arrays(inputs, targets, [item.samples[0].name for item in items])
 
+    def worst(self, count: int) -> Arrays:
+        """A batch that takes as much memory as any: `count` times the picture with most labels (with mosaic, four of
+        it), padded to the height and the width of the tallest and the widest."""
+        plain = replace(self, augment=None)
+        rows = self.samples.extremes()
+        items = [plain._item(row, Plan(0, 0, np.array(rows), mix=False), 0) for row in rows]
+        size_hw = self._size(items)
+        maps = [on_larger(each, size_hw) for each in items[0].changed.geometries]
+        targets = plain._targets(items[0], maps)
+        if self.augment is not None and self.augment.mosaic and isinstance(self.task, Located):
+            targets = self.task.merged([targets] * COUNT)
+        inputs = self._inputs(items[:1] * count, maps[:1] * count, size_hw)
+        return Arrays(inputs, self._collate([targets] * count), [items[0].samples[0].name] * count)
+
     # ---- pictures ------------------------------------------------------------------------------------------------
 
     def _size(self, items: Sequence[_Item]) -> tuple[int, int]:

@@ -92,6 +92,10 @@ class TrainingLoader:
             if not finished:  # left early: the workers still hold batches of this epoch
                 self.close()
 
+    def worst(self) -> LoadedBatch:
+        """A batch that takes as much memory as any of an epoch."""
+        return self._tensors(self._maker.worst(self._batch_size))
+
     def close(self) -> None:
         """Ends the worker processes; another epoch starts new ones."""
         if self._pool is not None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.data.index import UNKNOWN, Index
-from espalier.data.order import TILES, Sampling, epoch_order, generator
+from espalier.data.order import TILES, Sampling, epoch_order, extremes, generator
 from espalier.data.picture_sizes import known_sizes
 from espalier.data.samples import Look, Samples
 from espalier.errors import DataError, Problem
@@ -194,7 +194,7 @@ class TileSamples:
             raise DataError(Problem(self.samples.index.path(picture), what, fix="correct the labels"))
         part_HWC = tile.window.of(image_HWC)
         sample = self.samples.task.sample(
-            ImageQuery(part_HWC, self.cut.whole.name(picture)),
+            ImageQuery(image_HWC, self.cut.whole.name(picture)),
             self.cut.touching.annotations(row),
             self.index.classes,
             name=f"{self.cut.whole.name(picture)} ({tile.words})",
@@ -208,6 +208,10 @@ class TileSamples:
         if isinstance(task, Located):
             sample = task.cut(sample, tile.window.geometry(tile.size_hw), min_visible=self.least)
         return task.inside(sample, tile.window) if isinstance(task, Tiled) else sample
+
+    def extremes(self) -> list[int]:
+        """The row with most labels first, then those whose shapes are furthest from each other."""
+        return extremes(self.index, np.array([tile.window.size_hw for tile in self.cut.tiles], np.int32))
 
     def others(self, row: int, count: int, rng: np.random.Generator) -> list[int]:
         """Tiles that may make a mosaic with that one: of its own picture where not all can be held."""

@@ -1,4 +1,4 @@
-"""Batches that fit: the worst one is tried first, and what does not fit is halved and accumulated."""
+"""Batches that fit: what does not is halved and accumulated."""
 
 from __future__ import annotations
 
@@ -11,16 +11,6 @@ from torch import Tensor
 from espalier.errors import MemoryExhaustedError, Problem
 from espalier.layers.model import Batch
 from espalier.trainer.devices import is_out_of_memory
-
-
-def worst_of(batch: Batch) -> Batch:
-    """A batch of the same size made only of the item with the most ragged target values; itself when none is ragged."""
-    ragged = [v for v in batch.targets.values() if isinstance(v, list) and v and isinstance(v[0], Tensor)]
-    if not ragged:
-        return batch
-    weight = [sum(target[i].numel() for target in ragged) for i in range(batch.size)]
-    worst = max(range(batch.size), key=weight.__getitem__)
-    return take(batch, [worst] * batch.size)
 
 
 def take(batch: Batch, rows: list[int]) -> Batch:

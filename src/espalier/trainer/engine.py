@@ -19,7 +19,7 @@ from espalier.layers.model import Batch, TrainableModel
 from espalier.layers.recompute import statistics_kept
 from espalier.spec.training import TrainSpec
 from espalier.trainer import state as packing
-from espalier.trainer.batch_size import doubled, halve_until_fits, split, worst_of
+from espalier.trainer.batch_size import doubled, halve_until_fits, split
 from espalier.trainer.checkpoint import TrainerState, load_weights
 from espalier.trainer.devices import free_cached_memory, is_out_of_memory, leave_group, make_fabric
 from espalier.trainer.optimisers import freeze, make_optimiser, set_rate
@@ -161,10 +161,9 @@ class Engine:
     # ---- does it fit? --------------------------------------------------------------------------------------------
 
     def probe(self, batch: Batch) -> None:
-        """Try the worst batch forwards and backwards, before anything is wrapped, and cut it until it fits."""
+        """Try the batch forwards and backwards, before anything is wrapped, and cut it until it fits."""
         buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
-        worst = worst_of(batch)
-        parts = halve_until_fits(lambda n: self._trial(worst, n), self.parts, batch.size)
+        parts = halve_until_fits(lambda n: self._trial(batch, n), self.parts, batch.size)
         self.parts = self.largest(parts)
         for name, buffer in self.model.named_buffers():
             buffer.copy_(buffers[name])

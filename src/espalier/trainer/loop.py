@@ -400,9 +400,8 @@ class Loop:
 
     def _probe(self) -> None:
         """Does the worst batch fit? Cut it until it does."""
-        batches = self.loader.epoch(0)
-        first = next(batches)
-        self.engine.probe(Batch(first.inputs, first.targets, first.names))
+        worst = self.loader.worst()
+        self.engine.probe(Batch(worst.inputs, worst.targets, worst.names))
         if self.engine.parts > 1:
             self._tell_parts(1)
 

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from espalier.data.formats import read_index
+from espalier.data.index import assemble
 from espalier.data.loader import LoadedBatch, TrainingLoader
 from espalier.data.order import epoch_order
 from espalier.data.samples import Samples
@@ -157,3 +158,39 @@ def test_a_network_that_asks_is_told_which_part_of_each_picture_is_no_padding(fo
     prepare = Prepare(standard_prepare((24, 24), fit="letterbox").inputs, valid=(ValidInput(),))
     batch = next(loader(folder, augment=None, prepare=prepare).epoch(0))
     assert batch.inputs["valid_hw"].tolist() == [[20, 24]] * 4
+
+
+class TestWorst:
+    """The batch that the memory probe tries: as large as any, from pictures of different shapes and fullness."""
+
+    SIZES = ((40, 40), (20, 120), (130, 30), (48, 64))  # height, width
+    BOXES = (1, 2, 5, 0)
+
+    def loader(self, folder: Path, augment: AugmentSpec | None = None, *, batch: int = 3) -> TrainingLoader:
+        rng = np.random.default_rng(0)
+        for number, size_hw in enumerate(self.SIZES):
+            Image.fromarray(rng.integers(0, 255, (*size_hw, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+        row = np.repeat(np.arange(4), self.BOXES)
+        index = assemble(
+            root=str(folder), source="s", format="made", paths=[f"{n}.png" for n in range(4)], classes=["a"],
+            image_row=row, class_id=np.zeros(len(row), np.int64),
+            box_xyxy=np.array([[n, 1, n + 5, 9] for n in range(len(row))], np.float32),
+        )  # fmt: skip
+        task = get("detection")
+        placed = standard_prepare(size_hw=(64, 96), fit="capped_edges")
+        prepare = Prepare(placed.inputs, valid=(ValidInput(),))
+        return TrainingLoader(Samples(index, task), task, prepare, augment, batch_size=batch, workers=0, seed=0,
+                              classes=["a"])  # fmt: skip
+
+    def test_it_is_the_fullest_picture_as_large_as_the_largest_together(self, tmp_path: Path) -> None:
+        loader = self.loader(tmp_path)
+        worst = loader.worst()
+        assert worst.names == ["2.png"] * 3
+        assert [len(boxes) for boxes in worst.targets["box_N4"]] == [5] * 3
+        shapes = [batch.inputs["image"].shape for epoch in range(4) for batch in loader.epoch(epoch)]
+        assert worst.inputs["image"].shape == (3, 3, 96, 96)
+        assert all(shape[2] <= 96 and shape[3] <= 96 for shape in shapes)
+
+    def test_a_mosaic_may_hold_four_of_it(self, tmp_path: Path) -> None:
+        worst = self.loader(tmp_path, AugmentSpec(mosaic=0.5), batch=1).worst()
+        assert [len(boxes) for boxes in worst.targets["box_N4"]] == [20]

@@ -54,6 +54,9 @@ class DrawnLoader:
             targets = {"class_C": nn.functional.one_hot(label, 2).float()}
             yield SimpleNamespace(inputs={"image": image}, targets=targets, names=[f"{epoch}-{number}"] * len(label))
 
+    def worst(self) -> Any:
+        return next(DrawnLoader(self.batches_per_epoch, self.batch_size).epoch(0))
+
 
 class Memory:
     """A record that keeps events in a list; the offset is their number."""

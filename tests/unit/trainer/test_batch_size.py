@@ -7,7 +7,7 @@ import torch
 
 from espalier.errors import MemoryExhaustedError
 from espalier.layers.model import Batch
-from espalier.trainer.batch_size import doubled, halve_until_fits, split, worst_of
+from espalier.trainer.batch_size import doubled, halve_until_fits, split
 
 
 def batch(size: int = 5) -> Batch:
@@ -28,14 +28,6 @@ def test_more_parts_than_items_are_items() -> None:
     assert [p.size for p, _ in split(batch(2), 8)] == [1, 1]
     whole = batch()
     assert next(split(whole, 1)) == (whole, 1.0)
-
-
-def test_the_worst_batch_repeats_the_item_with_most_boxes() -> None:
-    worst = worst_of(batch())
-    assert worst.names == ["b"] * 5
-    assert [len(b) for b in worst.targets["box"]] == [7] * 5
-    plain = Batch({"image": torch.zeros(2, 3)}, {"hot": torch.eye(2)})
-    assert worst_of(plain) is plain
 
 
 def test_halving_finds_what_fits() -> None:
