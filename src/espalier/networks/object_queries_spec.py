@@ -36,7 +36,11 @@ class ObjectQueriesSpec(NetworkSpec):
         300, "Object queries: the most objects that one picture can have", ge=1, le=10_000, tunable=Tunable(50, 900)
     )
     largest_px: int = knob(
-        640, "What network.input.size_hw: auto makes of larger pictures: the side of the input", unit="px", ge=32, le=16384
+        640,
+        "What network.input.size_hw: auto makes of larger pictures: the side of the input",
+        unit="px",
+        ge=32,
+        le=16384,
     )
     levels: int = knob(4, "Levels of maps that the encoder sees; those the backbone lacks are added", ge=1, le=8)
     finest_stride: Literal[4, 8, 16, 32] = knob(
