@@ -23,7 +23,7 @@ from espalier.spec.sections import Spec
 from espalier.spec.verbs import PredictSpec
 from espalier.tasks.base import ImageQuery
 
-_SAID = 20
+_SAID, _SAID_EVERY_S = 20, 60.0  # the first ones by name, later how many
 Source = PictureSource | VideoSource
 
 
@@ -97,6 +97,7 @@ def _answer(
     tracks = Tracks(model.task, asked.track_s) if asked.track != "none" else None
     writers = _writers(asked, model, run)
     files: list[str] = []
+    said_at = time.monotonic()
     try:
         for query, prediction in predictor.pairs(reader.queries(sources)):
             said = prediction if tracks is None else tracks(query, prediction)
@@ -105,6 +106,9 @@ def _answer(
                 writer.add(answer)
             if page.count < _SAID:
                 run.say(f"{query.name}: {answer.words}")
+            elif time.monotonic() - said_at > _SAID_EVERY_S:
+                said_at = time.monotonic()
+                run.say(f"{page.count} pictures so far; now {query.name}")
             page.add(answer)
         for name, error in reader.unreadable:
             for writer in writers:

@@ -17,6 +17,10 @@ from espalier.tasks.written import Trackable
 FAINT = 1 / 3
 """Of the threshold: boxes from there on keep a track alive, though they are not said."""
 
+FOLLOWS, OVERLAPS = 0.9, 0.1
+"""How far a track moves to each new box, and how much of it that must overlap. The library's 0.25 and 0.25 lag behind at
+ten frames a second and less: 105 changes of number where these make one (12 boxes, 20 s, 2 % noise; decision 0014)."""
+
 
 class Tracks:
     """Gives predictions of frames their tracks; those of pictures pass. Each video counts from 1."""
@@ -57,5 +61,5 @@ class Tracks:
             raise MissingExtraError("track", "predict.track") from None
         # What is said may begin a track: the comparison there is strict, hence the little less.
         high = float(np.nextafter(np.float32(threshold), np.float32(0)))
-        self._tracker = ByteTrack(high_conf=high, lifespan_ns=round(self._lost_s * 1e9))
+        self._tracker = ByteTrack(high_conf=high, iou=OVERLAPS, update=FOLLOWS, lifespan_ns=round(self._lost_s * 1e9))
         self._video, self._start_s, self._numbers = query.video, query.time_s, {}

@@ -214,6 +214,8 @@ def _opened(source: VideoSource) -> InputContainer:
     options = {"protocol_whitelist": _LOCAL if local else _REMOTE}
     if path.startswith(("rtsp://", "rtsps://")):
         options["rtsp_transport"] = "tcp"  # UDP loses packets, which are corrupt frames
+    if source.live:
+        options |= {"fflags": "nobuffer", "analyzeduration": "2000000"}  # microseconds; the first frame sooner
     kind = "v4l2" if local and path.startswith("/dev/video") else None
     timeout = None if local else source.frames.timeout_s
     try:

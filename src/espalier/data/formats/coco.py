@@ -277,6 +277,7 @@ def _labels(index: Index, ids: NDArray[np.int64]) -> list[dict[str, Any]]:
     import msgspec
 
     numbers = _unique_ids(index.annotation_id)
+    numbers = numbers + (len(numbers) > 0 and numbers.min() == 0)  # pycocotools takes a 0 for "no match"
     pictures = ids[index.image_row]
     items = []
     for m in range(len(index.class_id)):

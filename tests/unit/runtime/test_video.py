@@ -1,0 +1,147 @@
+"""Videos as frames with their own times, and streams that drop frames."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from espalier.errors import ImageError, InputError, MissingExtraError
+from espalier.runtime.sources import PictureSource, expand, expand_all
+from espalier.runtime.video import FrameQuery, Frames, VideoSource, is_live, is_video
+from videos import TIMES_MS, moving, spoil, write_clip
+
+
+def source(path: Path | str, frames: Frames = Frames()) -> VideoSource:  # noqa: B008  (frozen)
+    (found,) = expand_all([path], frames=frames)
+    assert isinstance(found, VideoSource)
+    return found
+
+
+def read(path: Path | str, frames: Frames = Frames()) -> list[FrameQuery]:  # noqa: B008
+    return list(source(path, frames).queries())
+
+
+def test_each_frame_has_the_time_that_the_video_says(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4")
+    frames = read(clip)
+    assert [frame.time_s for frame in frames] == [ms / 1000 for ms in TIMES_MS]
+    assert [frame.name for frame in frames[:2]] == [f"{clip}#000000", f"{clip}#000001"]
+    assert all(frame.image_HWC.shape == (48, 64, 3) for frame in frames)
+    shown = [int(np.flatnonzero(frame.image_HWC[28, :, 0] > 128)[0]) for frame in frames]
+    assert np.abs(np.array(shown) - [4 + 2 * n for n in range(8)]).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("frames", "numbers"),
+    [
+        (Frames(every=3), [0, 3, 6]),
+        (Frames(every_s=0.1), [0, 3, 5, 7]),  # at or after 0, 100, 200 (400), 500 ms
+        (Frames(every=2, every_s=0.15), [0, 4, 6]),
+    ],
+)
+def test_some_frames_alone(tmp_path: Path, frames: Frames, numbers: list[int]) -> None:
+    assert [frame.frame for frame in read(write_clip(tmp_path / "clip.mkv"), frames)] == numbers
+
+
+@pytest.mark.parametrize(("turned", "corner"), [(90, (-4, 4)), (180, (-4, -4)), (-90, (4, -4))])
+def test_frames_stand_upright(tmp_path: Path, turned: int, corner: tuple[int, int]) -> None:
+    first = read(write_clip(tmp_path / "clip.mp4", rotate_deg=turned))[0]
+    assert first.image_HWC.shape[:2] == ((48, 64) if turned == 180 else (64, 48))
+    assert first.image_HWC[corner][1] > 150
+    assert first.image_HWC[corner][0] < 100
+
+
+def test_a_corrupt_frame_is_left_out_and_told_with_its_time(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4")
+    spoil(clip, [3, 5])
+    found = source(clip)
+    assert [frame.frame for frame in found.queries()] == [0, 1, 2, 4, 6, 7]
+    assert found.facts.corrupt == 2
+    assert found.facts.warnings() == [f"{clip}: 2 corrupt frames left out, the first at 0.140 s"]
+
+
+def test_no_frame_at_all_is_an_error(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4")
+    spoil(clip, range(8))
+    with pytest.raises(ImageError, match="no frame of it can be decoded"):
+        read(clip)
+
+
+def test_a_file_that_is_no_video_says_so(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    broken = tmp_path / "a:b.mp4"
+    broken.write_bytes(b"no video" * 100)
+    with pytest.raises(ImageError, match=r"a:b\.mp4: the video can't be opened: Invalid data"):
+        read(broken)
+
+
+def test_too_large_frames_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="64 × 48 px, more than 1,000"):
+        list(source(write_clip(tmp_path / "clip.mp4")).queries(max_pixels=1000))
+
+
+def test_grey_models_get_grey_frames(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4")
+    assert next(source(clip).queries(channels="grey")).image_HWC.shape == (48, 64, 1)
+
+
+def test_videos_lie_beside_pictures_in_folders(tmp_path: Path) -> None:
+    for name in ("a.png", "b.MP4", "c.txt"):
+        (tmp_path / name).touch()
+    found = expand_all([tmp_path], frames=Frames())
+    assert [type(one) for one in found] == [PictureSource, VideoSource]
+    assert len(expand([tmp_path])) == 1
+
+
+def test_what_is_a_video_and_what_is_live() -> None:
+    for address in ("rtsp://camera/1", "https://example.org/live.m3u8?key=1", "-", "/dev/null"):
+        assert is_video(address)
+        assert is_live(address)
+    assert is_video("https://example.org/clip.mp4?x=1")
+    assert not is_live("clip.mp4")
+
+
+def test_streams_are_read_only_when_asked_to_and_passwords_stay_out_of_names() -> None:
+    with pytest.raises(InputError, match="only read when asked to"):
+        expand_all(["rtsp://camera/1"], frames=Frames())
+    (found,) = expand_all(["rtsp://me:secret@camera/1"], frames=Frames(), allow_urls=True)
+    assert found.name == "rtsp://camera/1"
+    with pytest.raises(InputError, match="several live streams"):
+        expand_all(["rtsp://a/1", "rtsp://b/1"], frames=Frames(), allow_urls=True)
+
+
+def test_a_pipe_that_stops_ends_with_what_came(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mkv", times_ms=range(0, 4000, 40), draw=lambda number: moving(number % 20))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    done = threading.Event()
+
+    def feed() -> None:
+        with pipe.open("wb") as out:
+            out.write(clip.read_bytes())
+            out.flush()
+            done.wait(10)
+
+    thread = threading.Thread(target=feed, daemon=True)
+    thread.start()
+    found = source(pipe, Frames(timeout_s=1.0))
+    assert found.live
+    frames = list(found.queries())
+    assert frames
+    assert 90 <= found.facts.taken + found.facts.dropped <= 100  # the demuxer may hold the last ones back
+    assert found.facts.stopped == "no frame came for 1 s"
+    done.set()
+    thread.join(5)
+
+
+def test_without_pyav_the_install_line_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").touch()
+    if importlib.util.find_spec("av"):
+        monkeypatch.setitem(__import__("sys").modules, "av", None)
+    with pytest.raises(MissingExtraError, match=r"espalier-vision\[video\]"):
+        read(tmp_path / "clip.mp4")
