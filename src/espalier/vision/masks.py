@@ -179,7 +179,8 @@ def _corners(point_N2: NDArray[Any]) -> NDArray[np.float64]:
     """Those points at which a closed line turns."""
     point_N2 = point_N2[(point_N2 != np.roll(point_N2, 1, axis=0)).any(axis=1)]
     before, after = point_N2 - np.roll(point_N2, 1, axis=0), np.roll(point_N2, -1, axis=0) - point_N2
-    return point_N2[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]].astype(np.float64)
+    turns = before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]
+    return np.asarray(point_N2[turns], np.float64)
 
 
 # ---- either form, and boxes ----------------------------------------------------------------------------------------

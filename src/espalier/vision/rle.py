@@ -6,7 +6,7 @@ last. Spans are in order and never touch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,20 @@ def cut_out(rle: Mapping[str, Any], *, where: str = "rle") -> tuple[Mask, int, i
     spans, height = spans_of(rle, where=where), int(rle["size"][0])
     left, top, right, bottom = extent(spans, height)
     return looked_up(spans, height, np.arange(top, bottom), np.arange(left, right)), left, top
+
+
+def united(parts: Sequence[tuple[Mapping[str, Any], int, int]], size_hw: tuple[int, int]) -> dict[str, Any]:
+    """The RLE of a picture of that size of masks whose own pictures lie in it at (left, top) each."""
+    cut = [(part_HW, x + left, y + top) for mask, left, top in parts for part_HW, x, y in (cut_out(mask),)]
+    cut = [one for one in cut if one[0].size]
+    if not cut:
+        return from_spans((np.zeros(0, np.int64), np.zeros(0, np.int64)), size_hw)
+    left, top = min(x for _, x, _ in cut), min(y for _, _, y in cut)
+    right, bottom = max(x + part.shape[1] for part, x, _ in cut), max(y + part.shape[0] for part, _, y in cut)
+    whole_HW = np.zeros((bottom - top, right - left), np.bool_)
+    for part_HW, x, y in cut:
+        whole_HW[y - top : y - top + part_HW.shape[0], x - left : x - left + part_HW.shape[1]] |= part_HW
+    return placed(whole_HW, left, top, size_hw)
 
 
 def polygons(rle: Mapping[str, Any], *, where: str = "rle") -> list[list[float]]:

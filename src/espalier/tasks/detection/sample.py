@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,9 @@ class DetectionTarget:
 
     def __len__(self) -> int:
         return len(self.class_id)
+
+
+Truth = TypeVar("Truth", bound=DetectionTarget)
 
 
 def target(annotations: Annotations, classes: Sequence[str], name: str) -> DetectionTarget:
@@ -142,18 +145,22 @@ def cut(truth: DetectionTarget, geometry: Geometry, min_visible: float) -> Detec
     return replace(truth, is_crowd=truth.is_crowd | sliver_N) if sliver_N.any() else truth
 
 
-def inside(truth: DetectionTarget, window: Window) -> DetectionTarget:
+def inside(truth: Truth, window: Window) -> Truth:
     """The truth with all boxes cut off at the window; what lies outside is gone. Areas are still whole objects'."""
-    box_N4, ignored_K4 = (_at_edges(box, window) for box in (truth.box_xyxy, truth.ignored_xyxy))
-    kept_N, kept_K = boxes.area(box_N4) > 0, boxes.area(ignored_K4) > 0
+    kept_N, ignored_K4 = reaching(truth, window), _at_edges(truth.ignored_xyxy, window)
     return replace(
         truth,
-        box_xyxy=box_N4[kept_N],
+        box_xyxy=_at_edges(truth.box_xyxy[kept_N], window),
         class_id=truth.class_id[kept_N],
         is_crowd=truth.is_crowd[kept_N],
         area=truth.area[kept_N],
-        ignored_xyxy=ignored_K4[kept_K],
+        ignored_xyxy=ignored_K4[boxes.area(ignored_K4) > 0],
     )
+
+
+def reaching(truth: DetectionTarget, window: Window) -> NDArray[np.int64]:
+    """The numbers of the objects that `inside` keeps."""
+    return np.flatnonzero(boxes.area(_at_edges(truth.box_xyxy, window)) > 0)
 
 
 def _at_edges(box_N4: NDArray[np.float32], window: Window) -> NDArray[np.float32]:

@@ -44,16 +44,21 @@ def joined(
     predictions: Sequence[Detections], windows: Sequence[Window], size_hw: tuple[int, int], params: Mapping[str, Any]
 ) -> Detections:
     """The boxes of the whole picture, best first. A picture of one tile has that tile's very boxes."""
-    if len(predictions) == 1:
-        return predictions[0]
+    return predictions[0] if len(predictions) == 1 else pieced(predictions, windows, size_hw, params)[0]
+
+
+def pieced(
+    predictions: Sequence[Detections], windows: Sequence[Window], size_hw: tuple[int, int], params: Mapping[str, Any]
+) -> tuple[Detections, list[list[int]]]:
+    """The boxes of the whole picture, best first, and the rows that shape each, numbered through all tiles."""
     all_ = _Boxes.of(predictions, windows, size_hw)
-    links = _links(all_, windows)
-    objects = _objects(all_, links)
-    box_N4 = np.array([_box(all_, rows) for rows in objects]).reshape(-1, 4)
+    objects = _objects(all_, _links(all_, windows))
     score = np.array([max(all_.score[row] for row in rows) for rows in objects], np.float64)
-    class_id = np.array([all_.class_id[rows[0]] for rows in objects], np.int64)
     order = np.argsort(-score, kind="stable")[: _most(params, windows, size_hw)]
-    return Detections(box_N4[order], score[order], class_id[order], threshold=predictions[0].threshold)
+    shapes = [_shape(all_, objects[number]) for number in order]
+    box_N4 = np.array([_around(all_.box_xyxy[rows]) for rows in shapes]).reshape(-1, 4)
+    class_id = np.array([all_.class_id[rows[0]] for rows in shapes], np.int64)
+    return Detections(box_N4, score[order], class_id, threshold=predictions[0].threshold), shapes
 
 
 def _most(params: Mapping[str, Any], windows: Sequence[Window], size_hw: tuple[int, int]) -> int | None:
@@ -183,14 +188,15 @@ def _objects(all_: _Boxes, links: _Links) -> list[list[int]]:
     return objects
 
 
-def _box(all_: _Boxes, rows: list[int]) -> NDArray[np.float64]:
-    """The object's box: the best whole one, else the one around its pieces; boxes hardly believed in don't count."""
+def _shape(all_: _Boxes, rows: list[int]) -> list[int]:
+    """What shapes the object: its best whole box, else all its pieces; boxes hardly believed in don't count."""
     if len(rows) == 1:
-        return np.asarray(all_.box_xyxy[rows[0]])
+        return rows
     score = all_.score[rows]
     kept = [row for row, value in zip(rows, score, strict=True) if value >= CUT_COUNTS * score.max()]
     whole = [row for row in kept if not all_.is_cut[row]]
-    if whole:
-        return np.asarray(all_.box_xyxy[max(whole, key=lambda row: all_.score[row])])
-    pieces_N4 = all_.box_xyxy[kept]
-    return np.concatenate([pieces_N4[:, :2].min(axis=0), pieces_N4[:, 2:].max(axis=0)])
+    return [max(whole, key=lambda row: all_.score[row])] if whole else kept
+
+
+def _around(box_N4: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.concatenate([box_N4[:, :2].min(axis=0), box_N4[:, 2:].max(axis=0)])

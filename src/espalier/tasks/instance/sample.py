@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from espalier.tasks.detection.sample import DetectionTarget
 from espalier.vision.geometry import Geometry
 from espalier.vision.mask_maps import to_input
 from espalier.vision.masks import checked_polygon
+from espalier.vision.tiling import Window
 
 RAGGED = (*boxed.RAGGED, "mask_NHW", "masked_N")
 
@@ -30,6 +31,7 @@ class InstanceTarget(DetectionTarget):
 
     outline: tuple[Any, ...] = ()  # n, in source pixels
     size_hw: tuple[int, int] = (0, 0)  # of the picture
+    seen: Window | None = None  # the tile that is looked at: outside it masks are not known
 
     @property
     def has_outline(self) -> NDArray[np.bool_]:
@@ -71,7 +73,19 @@ def masks(truth: InstanceTarget, geometry: Geometry) -> dict[str, NDArray[Any]]:
     for number, row in enumerate(rows):
         if truth.outline[row] is not None:
             mask_NHW[number] = to_input(truth.outline[row], geometry)
+    if truth.seen is not None:
+        left, top, right, bottom = np.rint(geometry.boxes_to_input(np.array([truth.seen.box_xyxy]))[0]).astype(int)
+        for beyond in (np.s_[: max(0, top)], np.s_[max(0, bottom) :]):
+            mask_NHW[:, beyond] = 0
+        for beyond in (np.s_[: max(0, left)], np.s_[max(0, right) :]):
+            mask_NHW[:, :, beyond] = 0
     return {"mask_NHW": mask_NHW, "masked_N": np.asarray(mask_NHW.any(axis=(1, 2)))}
+
+
+def inside(truth: InstanceTarget, window: Window) -> InstanceTarget:
+    """The truth with all boxes and masks cut off at the window; what lies outside is gone."""
+    outline = tuple(truth.outline[row] for row in boxed.reaching(truth, window))
+    return replace(boxed.inside(truth, window), outline=outline, seen=window)
 
 
 def merged(targets: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:

@@ -14,14 +14,15 @@ from espalier.tasks.base import Annotations, Comparison, Decoder, Mistake, Sampl
 from espalier.tasks.detection.objects import OUTLINES, ObjectTask
 from espalier.tasks.detection.prediction import Detections
 from espalier.tasks.detection.task import TASK as DETECTION
-from espalier.tasks.instance import compare, decoders, draw
+from espalier.tasks.instance import compare, decoders, draw, tiles
 from espalier.tasks.instance import prediction as said
 from espalier.tasks.instance.metrics import InstanceMetrics
 from espalier.tasks.instance.mistakes import mistakes
 from espalier.tasks.instance.prediction import Instances
-from espalier.tasks.instance.sample import RAGGED, InstanceTarget, masks, merged, target
+from espalier.tasks.instance.sample import RAGGED, InstanceTarget, inside, masks, merged, target
 from espalier.tasks.written import SaidLabels
 from espalier.vision.geometry import Geometry
+from espalier.vision.tiling import Window
 
 
 class InstanceTask(ObjectTask):
@@ -49,6 +50,20 @@ class InstanceTask(ObjectTask):
         """The objects, masks and regions of all; a class that one picture's labels leave out is left out of the
         whole."""
         return merged(targets)
+
+    def inside(self, sample: Sample, window: Window) -> Sample:
+        """Boxes and masks cut off at the window; what lies outside is gone."""
+        return replace(sample, target=inside(sample.target, window))
+
+    def joined(
+        self,
+        predictions: Sequence[Instances],
+        windows: Sequence[Window],
+        size_hw: tuple[int, int],
+        params: Mapping[str, Any],
+    ) -> Instances:
+        """The objects of all tiles in the picture's pixels: each once, whole where some tile saw all of it."""
+        return tiles.joined(predictions, windows, size_hw, params)
 
     def decoders(self) -> list[tuple[str, int]]:
         """detr_masks."""

@@ -15,6 +15,7 @@ from espalier.tasks.base import Annotations, ImageQuery, Located, Sample
 from espalier.tasks.instance import TASK, Instances
 from espalier.vision.geometry import Geometry
 from espalier.vision.masks import decode_rle, encode_rle, polygons_to_mask
+from espalier.vision.tiling import Window
 
 CLASSES = ("cat", "dog")
 SQUARE = [[20.0, 20, 60, 20, 60, 80, 20, 80]]
@@ -255,3 +256,40 @@ def test_mistakes_are_told_by_masks() -> None:
     (one,) = TASK.mistakes([found], samples([truth((SQUARE, 0))]), CLASSES)
     assert one.kind == "poor location"
     assert "overlaps by 24 %" in one.caption
+
+
+# --- tiles
+
+
+def test_masks_of_tiles_are_masks_of_the_picture() -> None:
+    """An object on the line between two tiles is one, of both pieces; one that a tile sees whole is that tile's."""
+    left, right = Window(0, 0, 120, 100), Window(0, 60, 120, 100)
+    shapes = [ellipse(80, 60, 60, 20), ellipse(130, 20, 15, 10), ellipse(20, 100, 10, 10)]
+    whole = truth(*((shape, 0) for shape in shapes))
+    found = TASK.joined([_seen(whole, left), _seen(whole, right)], [left, right], SIZE, {"top": 10})
+    assert len(found) == 3
+    wide = found[int(np.argmax(found.area()))]
+    assert (decode_rle(wide.mask[0]) == polygons_to_mask(shapes[0], SIZE)).all()
+    assert sorted(found.area()) == sorted(int(polygons_to_mask(shape, SIZE).sum()) for shape in shapes)
+    assert TASK.joined([found], [Window(0, 0, *SIZE)], SIZE, {}) is found
+
+
+def _seen(whole: Any, window: Window) -> Instances:
+    """A perfect answer for a tile, by the task's own targets."""
+    geometry = window.geometry(SIZE)
+    target = TASK.targets(TASK.inside(Sample(None, whole), window), geometry, CLASSES)
+    box = target["box_N4"] * np.tile(window.size_hw[::-1], 2)
+    box = np.concatenate([box[:, :2] - box[:, 2:] / 2, box[:, :2] + box[:, 2:] / 2], axis=1)
+    masks = [encode_rle(mask_HW) for mask_HW in target["mask_NHW"]]
+    return Instances(box, np.full(len(box), 0.9), target["class_N"], mask=masks)
+
+
+def test_a_tile_shows_no_mask_beyond_its_edge() -> None:
+    """Its place in a larger input shows what of the picture lies beyond the tile as something else."""
+    window = Window(0, 30, 120, 20)
+    sample = TASK.inside(Sample(None, truth((SQUARE, 0), (ellipse(130, 20, 15, 10), 0))), window)
+    canvas = Geometry((120, 20), (120, 60), (1.0, 1.0), (20.0, 0.0), (120, 60))
+    found = TASK.targets(sample, window.geometry(SIZE).then(canvas), CLASSES)["mask_NHW"]
+    columns = np.flatnonzero(found[0].any(axis=0))
+    assert len(found) == 1
+    assert (columns.min(), columns.max()) == (20, 39)

@@ -24,9 +24,10 @@ MARGIN = 0.1  # of a box's sides: so far beyond its box a mask may reach, and at
 class DetrMasks:
     """The boxes of `detr_sigmoid` version 1, with its parameters, and of each the mask that its query drew.
 
-    `mask_kernels` (B, Q, E); `mask_features` (B, E, h, w), a map of the whole input. The logits of query q are the sum
-    over e of kernel times feature, bilinear between the middles of cells; a pixel of the source is the object's where
-    they are above those of `mask_threshold` (0.5) at its middle, and no further than `MARGIN` outside the box.
+    `mask_kernels` (B, Q, E); `mask_features` (B, E, h, w), a map of the whole input, whose cells are whole pixels wide
+    and high from the top left on: the last ones may reach beyond the input. The logits of query q are the sum over e of
+    kernel times feature, bilinear between the middles of cells; a pixel of the source is the object's where they are
+    above those of `mask_threshold` (0.5) at its middle, and no further than `MARGIN` outside the box.
     """
 
     name = "detr_masks"
@@ -77,7 +78,7 @@ class _Masks:
     ) -> None:
         self.kernel_QE, self.feature_Ehw, self.geometry, self.level = kernel_QE, feature_Ehw, geometry, level
         height, width = geometry.input_hw
-        self.step_xy = np.array([width, height]) / feature_Ehw.shape[:0:-1]
+        self.step_xy = np.ceil(np.array([width, height]) / feature_Ehw.shape[:0:-1])
         self.seen_xyxy = _seen(geometry)
 
     def __call__(self, query: int, box_xyxy: NDArray[Any]) -> Rle:
