@@ -227,7 +227,7 @@ def _picture(
     if tile is not None:
         picture = replace(picture, note="; ".join(filter(None, [picture.note, tile.words])))
         run.say(f"{picture.name}: what is asked for is said most strongly in {tile.words}, which is explained")
-    for look in _looks(picture, models, corruption, spec, tile):
+    for look in _looks(picture, models, corruption, spec, tile, run):
         answer = explained.answer_picture(run, number, look.side, look.one.model, look.view)
         sight = Sight(number, picture, look.side, look.view, answer)
         files = explained.file_names([target.asked for target in look.targets])
@@ -239,46 +239,74 @@ def _picture(
 
 
 def _looks(
-    picture: Chosen, models: Sequence[Explained], corruption: Corruption | None, spec: Spec, tile: Tile | None
+    picture: Chosen, models: Sequence[Explained], corruption: Corruption | None, spec: Spec, tile: Tile | None, run: Run
 ) -> list[_Look]:
-    """Every model before the clean picture, then before the corrupted one."""
+    """Every model before the clean picture, then before the corrupted one; one that says nothing of it is left out.
+
+    What is explained is what the words name in the first model's answer; of the others' answers the same part.
+    """
     looks: list[_Look] = []
     clean: dict[str, Sequence[ExplainTarget]] = {}  # by the model's letter
-    words, several = spec.explain.targets, bool(corruption) or len(models) > 1
     for changed in (None, *([corruption] if corruption else [])):
         for one in models:
             view = _view(picture, one.model, changed, spec, tile)
             side = Side(one.letter, one.model.name, "" if changed is None else str(changed))
-            targets = _targets(one.model, side, view, words, clean.get(one.letter), several=several)
+            if not clean:
+                clean[one.letter] = _targets(one.model, side, view, spec.explain.targets, several=len(models) > 1)
+                looks.append(_Look(one, side, view, clean[one.letter]))
+                continue
+            wanted = clean.get(one.letter, clean[models[0].letter])
+            targets, unmatched = _same(one.model, side, view, wanted, lost=changed is not None)
+            for line in unmatched:
+                run.warn(f"{picture.name}: {line}")
             clean.setdefault(one.letter, targets)
-            words = words or tuple(target.asked for target in targets)
-            looks.append(_Look(one, side, view, targets))
+            if targets:
+                looks.append(_Look(one, side, view, targets))
     return looks
 
 
 def _targets(
-    model: OpenModel,
-    side: Side,
-    view: View,
-    words: Sequence[str],
-    clean: Sequence[ExplainTarget] | None,
-    *,
-    several: bool,
+    model: OpenModel, side: Side, view: View, words: Sequence[str], *, several: bool
 ) -> list[ExplainTarget]:
-    """What the words name in this side's answer, each once; what the corruption lost is the clean picture's target.
+    """What the words name in this side's answer, each once.
 
-    Raises UsageError for what the model does not say of the clean picture; of several sides it names this one.
+    Raises UsageError for what the model does not say; of several sides it names this one.
     """
     try:
         found = model.task.explain_targets(view.answer, words, model.classes)
     except UsageError as error:
-        if clean is not None:
-            return [replace(target, words=f"{target.words} of the clean picture") for target in clean]
-        if not several:
-            raise
-        of = f"of {side.letter}, {side.condition} ({side.model}): "
-        raise UsageError(*(replace(problem, what=of + problem.what) for problem in error.problems)) from error
+        raise (_of_side(side, error) if several else error) from error
     return list({target.asked: target for target in found}.values())
+
+
+def _same(
+    model: OpenModel, side: Side, view: View, wanted: Sequence[ExplainTarget], *, lost: bool
+) -> tuple[list[ExplainTarget], list[str]]:
+    """(the same parts of this side's answer, a line for each that it has none for).
+
+    With `lost` what the corruption lost is the clean picture's target. Raises UsageError for a word that this model
+    does not know, where words alone tell what is the same.
+    """
+    found: list[ExplainTarget] = []
+    unmatched: list[str] = []
+    for target in wanted:
+        try:
+            (own,) = model.task.explain_targets(view.answer, (target.same or target.asked,), model.classes)
+        except UsageError as error:
+            if lost:
+                found.append(replace(target, words=f"{target.words} of the clean picture"))
+                continue
+            if not target.same:
+                raise _of_side(side, error) from error
+            unmatched.append(f"{target.words} has no match in {side.letter} ({side.model}): {error.problems[0].what}")
+            continue
+        found.append(replace(own, asked=target.asked, same=target.same))
+    return found, unmatched
+
+
+def _of_side(side: Side, error: UsageError) -> UsageError:
+    of = f"of {side.letter}, {side.condition} ({side.model}): "
+    return UsageError(*(replace(problem, what=of + problem.what) for problem in error.problems))
 
 
 def _view(picture: Chosen, model: OpenModel, changed: Corruption | None, spec: Spec, tile: Tile | None) -> View:

@@ -145,7 +145,8 @@ class Answer:
 class ExplainTarget:
     """The part of an answer that a map explains: a class, a box, a pixel's class.
 
-    `asked` is the word that asks for the same part of another answer, `words` says it to people. `scores` takes the raw
+    `asked` is the word that asked for it, `same` the one that asks for the same part of another answer ('' where that
+    is `asked`), `words` says it to people. `scores` takes the raw
     outputs and the predictions of B changed pictures and gives (B,) how strongly each still says it, 0 to 1.
     `activation` takes raw outputs, numpy's or torch's alike, and gives (B,) what gradients are taken of: the score
     before it is squashed, so that a sure answer has a gradient too.
@@ -155,6 +156,7 @@ class ExplainTarget:
     words: str
     scores: Callable[[Mapping[str, NDArray[Any]], Sequence[Any]], NDArray[np.float64]]
     activation: Callable[[Mapping[str, Any]], Any]
+    same: str = ""
 
 
 class Task(Protocol):

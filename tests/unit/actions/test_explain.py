@@ -25,13 +25,15 @@ from espalier.actions.models import is_model, lookup
 from espalier.cli import main
 from espalier.data.formats import read_index
 from espalier.data.split import split
-from espalier.errors import InputError, ModelError, UsageError
+from espalier.errors import InputError, ModelError, SpecError, UsageError
 from espalier.networks import registry
 from espalier.networks.card import build
 from espalier.spec.load import load_spec
 from espalier.spec.verbs import ExplainSpec
-from espalier.tasks.base import ExplainTarget
+from espalier.tasks.base import Answer, ExplainTarget
+from espalier.tasks.detection import TASK as DETECTION
 from espalier.trainer.checkpoint import TrainerState, save_checkpoint
+from espalier.vision.geometry import Geometry
 
 CLASSES = ("bars", "disc", "plain")
 INPUT = {"size_hw": [32, 32], "channels": "rgb", "bands": 3, "fit": "centre_crop", "resample": "pillow_bilinear",
@@ -206,15 +208,34 @@ class Finder:
 def test_what_a_corruption_lost_is_still_explained():
     model, side = SimpleNamespace(task=Finder, classes=()), Side("B", "toy", "fog:5")
 
-    def found(answer: list[str], clean: Any) -> list[str]:
+    def found(answer: list[str], clean: Any, *, lost: bool = True) -> list[str]:
         view: Any = SimpleNamespace(answer=answer)
-        return [target.words for target in explain._targets(model, side, view, ("cat",), clean, several=True)]
+        return [target.words for target in explain._same(model, side, view, clean, lost=lost)[0]]
 
     clean = Finder.explain_targets(["cat"], (), ())
     assert found(["dog", "cat"], clean) == ["cat"]
     assert found(["dog"], clean) == ["cat of the clean picture"]
     with pytest.raises(UsageError, match=r"of B, fog:5 \(toy\): there is no such thing"):
-        found(["dog"], None)
+        found(["dog"], clean, lost=False)
+
+
+def test_another_models_box_is_the_one_that_overlaps_not_the_one_of_the_same_number():
+    task, geometry = DETECTION, Geometry.identity((100, 100))
+
+    def view(*centres: float) -> Any:
+        outputs = {
+            "logits": np.float32([[[3.0 - n, -9] for n in range(len(centres))]]),
+            "boxes": np.float32([[[c, 0.5, 0.2, 0.2] for c in centres]]),
+        }
+        said = task.decoder("detr_sigmoid", 1)(outputs, [geometry], ("cat", "dog"), {})[0]
+        return SimpleNamespace(answer=Answer(outputs, said, geometry))
+
+    model: Any = SimpleNamespace(task=task, classes=("cat", "dog"))
+    first = explain._targets(model, Side("A", "one", ""), view(0.2, 0.7), ("box 0", "box 1"), several=True)
+    found, unmatched = explain._same(model, Side("B", "two", ""), view(0.72, 0.4), first, lost=False)
+    assert [(target.asked, target.words) for target in found] == [("box 1", "box 0: 'cat', 95 %")]
+    assert len(unmatched) == 1
+    assert unmatched[0].startswith("box 0: 'cat', 95 % has no match in B (two): no box of its class overlaps it by 0.5")
 
 
 def test_what_has_no_effect_is_told():
@@ -245,7 +266,7 @@ def test_layers_are_a_question_that_leaves_no_run(checkpoint, tmp_path, monkeypa
         ({"explain.maps": ["rollout"]}, ModelError, ("no attention to roll out", "gradcam, rise and features fit")),
         ({"explain.corruption": "nose:3"}, InputError, ("explain.corruption: ", "nose")),
         ({"explain.corruption": "noise:9"}, InputError, ("explain.corruption: gaussian_noise has no severity 9",)),
-        ({"explain.backend": "abacus"}, UsageError, ("auto, onnxruntime, torch",)),
+        ({"explain.backend": "abacus"}, SpecError, ("auto", "onnxruntime", "openvino", "torch")),
     ],
 )  # fmt: skip
 def test_a_wrong_wish_is_one_clear_error_and_leaves_nothing(checkpoint, photos, tmp_path, overrides, error, words):

@@ -17,11 +17,14 @@ from espalier.vision import boxes
 
 BOX = "box"
 OTHERS = f"or '{BOX} 0' for the surest box, '{BOX} 1' for the next; CLASS@X:Y, or @X:Y, for the surest on that pixel"
+SAME = 0.5  # two answers' boxes of one class that overlap by so much are of the same object
 _PLACE = re.compile(r"(.*)@(-?\d+):(-?\d+)")
+_EDGES = re.compile(r"(.*)@" + ":".join([r"(-?\d+(?:\.\d+)?)"] * 4))
 
 
 def targets(answer: Answer, asked: Sequence[str], classes: Sequence[str]) -> list[ExplainTarget]:
-    """The boxes asked for: by number, by a pixel that they hold, or of a class the surest; without words the surest.
+    """The boxes asked for: by number, by a pixel that they hold, by the box (CLASS@LEFT:TOP:RIGHT:BOTTOM) of another
+    answer that they overlap most, or of a class the surest; without words the surest.
 
     Raises UsageError for a word that fits none, and where nothing is found.
     """
@@ -42,6 +45,9 @@ def _row(word: str, best: Detections, classes: Sequence[str]) -> int:
         if int(number) < len(best):
             return int(number)
         raise UsageError(Problem("explain.targets", f"there is no '{word}'", f"{BOX} 0 to {BOX} {len(best) - 1}"))
+    edges = _EDGES.fullmatch(word)
+    if edges is not None:
+        return _overlapping(best, class_asked(edges[1], classes), [float(edge) for edge in edges.groups()[1:]])
     place = _PLACE.fullmatch(word)
     if place is None:
         return _surest(best, best.class_id == class_asked(word, classes, others=OTHERS), word)
@@ -55,6 +61,15 @@ def _hold(box_N4: NDArray[Any], x: int, y: int) -> NDArray[np.bool_]:
     return np.asarray((left <= x) & (x <= right) & (top <= y) & (y <= bottom))
 
 
+def _overlapping(best: Detections, class_id: int, box_xyxy: Sequence[float]) -> int:
+    """The box of the class that overlaps this one most. Raises UsageError where that is less than `SAME`."""
+    overlap_N = np.where(best.class_id == class_id, boxes.iou(best.box_xyxy, np.array([box_xyxy]))[:, 0], 0)
+    if overlap_N.max() < SAME:
+        what = f"no box of its class overlaps it by {SAME:g} (the nearest: {overlap_N.max():.2f})"
+        raise UsageError(Problem("explain.targets", what, "a box of both answers", OTHERS))
+    return int(overlap_N.argmax())
+
+
 def _surest(best: Detections, fits: NDArray[np.bool_], word: str) -> int:
     rows = np.flatnonzero(fits)
     if not len(rows):
@@ -63,8 +78,13 @@ def _surest(best: Detections, fits: NDArray[np.bool_], word: str) -> int:
     return int(rows[0])
 
 
+def _same(best: Detections, row: int, classes: Sequence[str]) -> str:
+    """Asks for the same object of another answer: by its class and its box."""
+    return f"{classes[best.class_id[row]]}@" + ":".join(f"{edge:.1f}" for edge in best.box_xyxy[row].tolist())
+
+
 def _word(best: Detections, row: int, classes: Sequence[str]) -> str:
-    """Asks for the same object of another answer: by its class and the middle of its box."""
+    """Names an object by its class and the middle of its box."""
     left, top, right, bottom = best.box_xyxy[row].tolist()
     return f"{classes[best.class_id[row]]}@{(left + right) / 2:.0f}:{(top + bottom) / 2:.0f}"
 
@@ -87,7 +107,7 @@ def target(word: str, best: Detections, row: int, answer: Answer, classes: Seque
         return outputs["logits"][:, query, class_id]
 
     said = f"{BOX} {row}: '{classes[class_id]}', {100 * best.score[row]:.0f} %"
-    return ExplainTarget(word, said, scores, activation)
+    return ExplainTarget(word, said, scores, activation, _same(best, row, classes))
 
 
 def _overlap(box_Q4: NDArray[np.float64], box_in: NDArray[np.float64]) -> NDArray[np.float64]:

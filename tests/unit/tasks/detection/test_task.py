@@ -240,6 +240,11 @@ def test_a_word_asks_for_the_same_object_of_another_answer() -> None:
     assert surest.asked == "cat@20:20"
     (again,) = TASK.explain_targets(here, [surest.asked], CLASSES)
     assert again.words == surest.words
+    assert surest.same == "cat@10.0:10.0:30.0:30.0"
+    (again,) = TASK.explain_targets(here, ["cat@11:9:31.5:30"], CLASSES)
+    assert again.words == surest.words
+    with pytest.raises(UsageError, match=r"overlaps it by 0.5 \(the nearest: 0.1"):
+        TASK.explain_targets(here, ["cat@20:20:40:40"], CLASSES)
     dog, cat = TASK.explain_targets(here, ["@70:70", "cat@70:70"], CLASSES)
     assert (dog.asked, cat.asked) == ("@70:70", "cat@70:70")
     assert (dog.words, cat.words) == ("box 1: 'dog', 73 %", "box 2: 'cat', 50 %")
