@@ -81,15 +81,19 @@ def evaluated(
     for model in models:
         scored = score(model.predictor(batch_size=asked.batch_size), samples, bootstrap=asked.bootstrap, seed=seed)
         found.append(Evaluated(model, scored))
-        for figure in spoken(scored.scores):
+        said = spoken(scored.scores)
+        for figure in said:
             run.say(f"{model.kind}: {words(figure)}")
+        more = len(scored.scores.figures) - len(said)
+        if more:
+            run.say(f"{model.kind}: {more} more figures are in the result (--json) and on the report's page")
     return found
 
 
 def spoken(scores: Scores) -> list[Figure]:
-    """The figures worth a line: the headline first, then the others."""
-    rest = [figure for key, figure in scores.figures.items() if key != scores.main]
-    return [scores.figures[scores.main], *rest]
+    """The figures worth a line: the headline first, then those that the task chose, or all."""
+    rest = [key for key in scores.spoken or scores.figures if key in scores.figures and key != scores.main]
+    return [scores.figures[key] for key in (scores.main, *rest)]
 
 
 def show(run: Run, samples: Samples, found: Sequence[Evaluated], *, pictures: int) -> dict[str, Any]:

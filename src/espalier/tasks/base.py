@@ -95,6 +95,7 @@ class Scores:
     names: Sequence[str] = ()  # the pictures, in the order of per_item
     errors: frozenset[str] = frozenset()  # keys of the figures of which less is better
     suggested: Mapping[str, Figure] = field(default_factory=dict)  # decode parameters that suit these pictures best
+    spoken: Sequence[str] = ()  # keys of the figures that are worth a line beside the headline; without any, all are
 
     @property
     def value(self) -> float:

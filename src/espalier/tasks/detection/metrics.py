@@ -55,7 +55,11 @@ def scores(kept: Kept, *, bootstrap: int, seed: int) -> Scores:
         per_item={"kept": kept, "group": list(pictures.groups)},
         names=pictures.names,
         suggested={} if threshold is None else {"threshold": threshold},
+        spoken=SPOKEN,
     )
+
+
+SPOKEN = ("ap50", "precision", "recall")
 
 
 def figures(kept: Kept, now: Drawn, drawn: Drawn | None) -> dict[str, Figure]:
