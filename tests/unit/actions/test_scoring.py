@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from espalier.actions import scoring
+from espalier.actions.evaluate import spoken
 from espalier.blocks import Figure, Headline, Text
 from espalier.data.formats import read_index
 from espalier.data.samples import Samples
@@ -85,3 +87,11 @@ def test_a_note_joins_the_headlines_own() -> None:
 def test_a_difference_of_shares_is_in_points() -> None:
     assert scoring.as_difference(Figure("accuracy", 0.04, -0.02, 0.1, "%")).unit == "points"
     assert scoring.as_difference(Figure("log loss", -0.1)) == Figure("change of log loss", -0.1)
+
+
+def test_what_is_said_is_the_tasks_own_choice() -> None:
+    figures = {key: Figure(key, n / 10) for n, key in enumerate(("a", "b", "c", "d"))}
+    scores = tasks.Scores("b", True, figures, 3)
+    assert [figure.name for figure in spoken(scores)] == ["b", "a", "c", "d"]
+    chosen = replace(scores, spoken=("d", "gone", "b"))
+    assert [figure.name for figure in spoken(chosen)] == ["b", "d"]
