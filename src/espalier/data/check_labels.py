@@ -15,6 +15,7 @@ from espalier.data.scan import Scan
 from espalier.errors import EspalierError
 from espalier.vision.masks import runs_of
 
+MANY = 300  # of objects in a picture: what detectors usually keep of their answers
 _SLACK_PX = 1.0  # many tools round a box up to the next pixel
 
 
@@ -128,7 +129,13 @@ def classes_and_labels(index: Index, seen: Scan) -> Iterator[Finding]:
     for c in np.flatnonzero((counts == 0) & (unlabelled < len(index))):
         what = f"the class '{index.classes[c]}' has no picture here"
         yield Finding("info", "empty-class", index.source, what, "`espalier data filter` leaves it out")
-    bare = np.flatnonzero(np.diff(index.offsets) == 0)
+    per_picture = np.diff(index.offsets)
+    fullest = int(per_picture.argmax()) if len(index) else 0
+    if len(index) and per_picture[fullest] > MANY:
+        what = f"the fullest picture has {per_picture[fullest]} labels"
+        fix = "a detector finds as many as network.queries and network.detections say, 300 unless they say more"
+        yield Finding("info", "many-labels", index.name(fullest), what, fix, (fullest,))
+    bare = np.flatnonzero(per_picture == 0)
     if len(bare):
         what = f"{len(bare)} of {len(index)} pictures have no label"
         severity: Severity = "info" if index.kinds - {"label"} else "warning"
