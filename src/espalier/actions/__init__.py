@@ -90,12 +90,17 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action(
         "predict",
-        "Run a model on pictures",
+        "Run a model on pictures, videos and streams",
         "espalier.actions.predict:predict",
         "predict",
         (
             Positional("MODEL", "predict.model", "a run, a checkpoint folder, a bundle folder or zip"),
-            Positional("IMAGES", "predict.images", "files, folders, globs or URLs", many=True),
+            Positional(
+                "IMAGES",
+                "predict.images",
+                "pictures, videos, folders, globs, cameras, URLs, or - for a pipe",
+                many=True,
+            ),
         ),
     ),
     Action(

@@ -111,7 +111,10 @@ def predict(
     overrides: Overrides | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Predictions for files, folders, globs or URLs, written to the run. For arrays: `espalier.load(model).predict`."""
+    """Predictions for pictures, videos, folders, globs or URLs, written to the run as they come.
+
+    For arrays, and to take each answer in Python: `espalier.load(model).predict` and `.stream`.
+    """
     many = (images,) if isinstance(images, (str, os.PathLike)) else tuple(images)
     values = {"predict.model": model, "predict.images": many}
     return _call("predict", values, out=out, overrides=overrides, progress=progress)

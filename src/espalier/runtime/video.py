@@ -136,7 +136,8 @@ class VideoSource:
             yield FrameQuery(image_HWC, name, self.name, number, pts, frame.time_base, _rate(frame))
         if not self.facts.taken:
             what = self.facts.stopped or "no frame of it can be decoded"
-            raise ImageError(Problem(self.name, what, fix=_FIX))
+            fix = "give it longer: predict.timeout_s" if self.live else _FIX
+            raise ImageError(Problem(self.name, what, fix=fix))
 
     def _newest(self) -> Iterator[tuple[int, VideoFrame, int]]:
         """The newest frame each time, read by a thread; ends where no other comes in time."""
@@ -221,7 +222,8 @@ def _opened(source: VideoSource) -> InputContainer:
     try:
         return av.open(_content(path), "r", format=kind, options=options, metadata_errors="replace", timeout=timeout)
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise ImageError(Problem(source.name, f"the video can't be opened: {_reason(error)}", fix=_FIX)) from None
+        fix = "check that it is on and can be reached from here" if source.live else _FIX
+        raise ImageError(Problem(source.name, f"the video can't be opened: {_reason(error)}", fix=fix)) from None
 
 
 def _content(path: str) -> Any:
