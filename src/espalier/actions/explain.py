@@ -265,9 +265,7 @@ def _looks(
     return looks
 
 
-def _targets(
-    model: OpenModel, side: Side, view: View, words: Sequence[str], *, several: bool
-) -> list[ExplainTarget]:
+def _targets(model: OpenModel, side: Side, view: View, words: Sequence[str], *, several: bool) -> list[ExplainTarget]:
     """What the words name in this side's answer, each once.
 
     Raises UsageError for what the model does not say; of several sides it names this one.

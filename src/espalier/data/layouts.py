@@ -27,7 +27,9 @@ class Layout:
 
     def words(self, splits: tuple[str, ...]) -> str:
         """The layout in one line."""
-        told = (f"{part.labels}, {part.pictures}/ ({part.count:,} pictures)" for part in map(self.parts.get, splits) if part)
+        told = (
+            f"{part.labels}, {part.pictures}/ ({part.count:,} pictures)" for part in map(self.parts.get, splits) if part
+        )
         return "; ".join(told)
 
 
