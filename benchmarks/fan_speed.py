@@ -14,19 +14,16 @@ takes more than 0.8 of the transcription's time.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import math
 import platform
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from statistics import median
 
 import torch
+from timing import CLOCKS, added_mb, child_says, in_turns, ratio
 from torch import Tensor
 from torch.nn import functional
 
@@ -251,7 +248,6 @@ def both(encoder: Fan, run: Callable[[Tensor], Tensor], image_BCHW: Tensor) -> N
     run(image_BCHW).square().mean().backward()
 
 
-CLOCKS = {"cpu": time.process_time, "wall": time.perf_counter}
 WORK = {"forward": forward, "forward+backward": both}
 
 
@@ -266,19 +262,10 @@ def check(encoder: Fan, ways: dict[str, Callable[[Tensor], Tensor]], image_BCHW:
         assert difference <= SAME, f"{name} differs from the transcription by {difference:.1e}"
 
 
-def seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:
-    """Of one call."""
-    start = clock()
-    work()
-    return clock() - start
-
-
 def peak_mb(encoder: str, way_name: str, kind: str, options: argparse.Namespace) -> float:
     """The peak of a fresh process."""
-    child = [sys.executable, __file__, "--child", encoder, way_name, kind]
     shape = ["--batch", str(options.batch), "--size", str(options.size), "--threads", str(options.threads)]
-    done = subprocess.run([*child, *shape], capture_output=True, text=True, check=True)
-    return float(json.loads(done.stdout))
+    return child_says(__file__, ["--child", encoder, way_name, kind, *shape])
 
 
 def measure_peak(options: argparse.Namespace) -> None:
@@ -287,15 +274,7 @@ def measure_peak(options: argparse.Namespace) -> None:
     encoder = encoder_of(name)
     run, image_BCHW = way(encoder, way_name), torch.randn(options.batch, 3, options.size, options.size)
     WORK[kind](encoder, run, image_BCHW[:1, :, :32, :32])  # whatever is loaded at the first call
-    before = status("VmRSS")
-    WORK[kind](encoder, run, image_BCHW)
-    print(json.dumps(status("VmHWM") - before))
-
-
-def status(key: str) -> float:
-    """Megabytes of this process, as the kernel counts them: VmRSS now, VmHWM at most."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{key}:"))
+    print(json.dumps(added_mb(partial(WORK[kind], encoder, run, image_BCHW))))
 
 
 def measure(name: str, options: argparse.Namespace) -> list[float]:
@@ -306,22 +285,17 @@ def measure(name: str, options: argparse.Namespace) -> list[float]:
     check(encoder, ways, image_BCHW)
     last = []
     for kind, work in WORK.items():
-        times: dict[str, list[float]] = {name: [] for name in ways}
-        for turn in range(options.rounds + 1):
-            for way_name, run in ways.items():
-                gc.collect()
-                took = seconds(partial(work, encoder, run, image_BCHW), CLOCKS[options.clock])
-                if turn:  # the first round warms up
-                    times[way_name].append(took)
+        tried = {way_name: partial(work, encoder, run, image_BCHW) for way_name, run in ways.items()}
+        times = in_turns(tried, rounds=options.rounds, clock=CLOCKS[options.clock])
         print(f"\n{name}, {kind}, batch {options.batch} at {options.size} px")
         print(f"  {'':16s} {'ms a picture':>12s} {'of plain':>9s} {'step':>6s} {'peak MB':>8s}")
         before = 1.0
         for way_name, taken in times.items():
-            ratio = median(ours / plain for ours, plain in zip(taken, times["plain"], strict=True))
+            of_plain = ratio(taken, times["plain"])
             peak = f"{peak_mb(name, way_name, kind, options):8.0f}" if options.memory else ""
             each = 1000 * median(taken) / options.batch
-            print(f"  {way_name:16s} {each:12.1f} {ratio:9.3f} {ratio / before:6.3f} {peak}")
-            before = ratio
+            print(f"  {way_name:16s} {each:12.1f} {of_plain:9.3f} {of_plain / before:6.3f} {peak}")
+            before = of_plain
         last.append(before)
     return last
 
@@ -347,7 +321,7 @@ def main() -> int:
     print(
         f"torch {torch.__version__}, {options.threads} threads, {platform.machine()}, {options.rounds} rounds in turns"
     )
-    ratios = [ratio for name in options.encoders for ratio in measure(name, options)]
+    ratios = [each for name in options.encoders for each in measure(name, options)]
     print(f"\nworst of the encoders: {max(ratios):.3f} of the transcription's time (aim: at most {AIM})")
     return 0 if max(ratios) <= AIM else 1
 

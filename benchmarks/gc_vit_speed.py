@@ -13,22 +13,19 @@ more than timm's time.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import platform
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import Any
 from unittest.mock import patch
 
 import timm
 import torch
+from timing import CLOCKS, added_mb, child_says, in_turns, ratio
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -141,7 +138,6 @@ def both(made: Mapping[str, nn.Module], way: str, image_BCHW: Tensor) -> None:
     run(made, way, image_BCHW).square().mean().backward()  # type: ignore[no-untyped-call]
 
 
-CLOCKS = {"cpu": time.process_time, "wall": time.perf_counter}
 WORK = {"forward": forward, "forward+backward": both}
 MATTERS = {"forward": {"fused", "bias", "sums", "linear", "channels_last"}, "forward+backward": set(STEPS) - {"fused"}}
 """Where a step changes anything."""
@@ -163,19 +159,10 @@ def check(made: Mapping[str, nn.Module], image_BCHW: Tensor) -> None:
                 assert difference <= SAME, f"{way}: differs by {difference:.1e}"
 
 
-def seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:
-    """Of one call."""
-    start = clock()
-    work()
-    return clock() - start
-
-
 def peak_mb(size: str, way: str, kind: str, options: argparse.Namespace) -> float:
     """The peak of a fresh process."""
-    child = [sys.executable, __file__, "--child", size, way, kind]
     shape = ["--batch", str(options.batch), "--size", str(options.size), "--threads", str(options.threads)]
-    done = subprocess.run([*child, *shape], capture_output=True, text=True, check=True)
-    return float(json.loads(done.stdout))
+    return child_says(__file__, ["--child", size, way, kind, *shape])
 
 
 def measure_peak(options: argparse.Namespace) -> None:
@@ -183,16 +170,7 @@ def measure_peak(options: argparse.Namespace) -> None:
     size, way, kind = options.child
     made = encoders(size)
     image_BCHW = torch.randn(options.batch, 3, options.size, options.size)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten: that of importing, or of the parent
-    before = resident_mb("VmRSS")
-    WORK[kind](made, way, image_BCHW)
-    print(json.dumps(resident_mb("VmHWM") - before))
-
-
-def resident_mb(key: str) -> float:
-    """VmRSS what this process holds, VmHWM the most that it held."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024
+    print(json.dumps(added_mb(partial(WORK[kind], made, way, image_BCHW))))
 
 
 def measure(size: str, kind: str, options: argparse.Namespace) -> float:
@@ -200,13 +178,8 @@ def measure(size: str, kind: str, options: argparse.Namespace) -> float:
     made = encoders(size)
     image_BCHW = torch.randn(options.batch, 3, options.size, options.size)
     check(made, image_BCHW[:1])
-    times: dict[str, list[float]] = {way: [] for way in ways(kind)}
-    for turn in range(options.rounds + 1):
-        for way, taken in times.items():
-            gc.collect()
-            took = seconds(partial(WORK[kind], made, way, image_BCHW), CLOCKS[options.clock])
-            if turn:  # the first round warms up
-                taken.append(took)
+    work = {way: partial(WORK[kind], made, way, image_BCHW) for way in ways(kind)}
+    times = in_turns(work, rounds=options.rounds, clock=CLOCKS[options.clock])
     print(f"\n{size}, {kind}, batch {options.batch} at {options.size} px")
     print(f"  {'':24s} {'ms a picture':>12s} {'of timm':>8s} {'of ours':>8s} {'peak MB':>8s}")
     for way, taken in times.items():
@@ -214,11 +187,6 @@ def measure(size: str, kind: str, options: argparse.Namespace) -> float:
         of = [f"{ratio(taken, times[other]):8.3f}" for other in ("timm", "ours")]
         print(f"  {way:24s} {1000 * median(taken) / options.batch:12.1f} {of[0]} {of[1]} {peak}", flush=True)
     return ratio(times["ours"], times["timm"])
-
-
-def ratio(taken: list[float], others: list[float]) -> float:
-    """The median over the rounds."""
-    return median(a / b for a, b in zip(taken, others, strict=True))
 
 
 def main() -> int:

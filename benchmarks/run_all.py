@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
+NO_BENCHMARK = {"run_all", "timing"}
 
 
 def processor() -> str:
@@ -27,7 +28,7 @@ def processor() -> str:
 
 def main() -> int:
     """0 when every script ended well."""
-    wanted = sys.argv[1:] or sorted(p.stem for p in HERE.glob("*.py") if p.stem != "run_all")
+    wanted = sys.argv[1:] or sorted(p.stem for p in HERE.glob("*.py") if p.stem not in NO_BENCHMARK)
     results = HERE / "results"
     results.mkdir(exist_ok=True)
     failed = []
