@@ -76,7 +76,13 @@ def cut_out(rle: Mapping[str, Any], *, where: str = "rle") -> tuple[Mask, int, i
     """(the mask's own box of pixels, left, top): never more memory than that box. Raises DataError."""
     spans, height = spans_of(rle, where=where), int(rle["size"][0])
     left, top, right, bottom = extent(spans, height)
-    return looked_up(spans, height, np.arange(top, bottom), np.arange(left, right)), left, top
+    start, last = spans[0], spans[1] - 1
+    place, end = ((pixel // height - left) * (bottom - top) + pixel % height - top for pixel in (start, last))
+    change = np.zeros((right - left) * (bottom - top) + 1, np.int8)
+    change[place] += 1
+    change[end + 1] -= 1
+    inside = np.cumsum(change[:-1], dtype=np.int8).astype(np.bool_)
+    return np.ascontiguousarray(inside.reshape(right - left, bottom - top).T), left, top
 
 
 def united(parts: Sequence[tuple[Mapping[str, Any], int, int]], size_hw: tuple[int, int]) -> dict[str, Any]:

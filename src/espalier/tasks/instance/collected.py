@@ -51,8 +51,8 @@ class MaskCollector:
         """One more picture. Raises ValueError for a class that there is not, and for a mask of another size."""
         picture = self._boxes.add(prediction, sample)
         found = overlaps(picture.said, picture.truth, sample.target)
-        area = picture.said.area().astype(np.float64)
-        self._rows.append(_Row(_pairs(found.masks), _pairs(found.rims), area, _without(picture.truth, sample.target)))
+        without = _without(picture.truth, sample.target)
+        self._rows.append(_Row(_pairs(found.masks), _pairs(found.rims), found.area, without))
 
     def measured(self) -> Measured:
         """All of them. For masks and rims an object without an outline is a region in which its class doesn't count."""

@@ -30,23 +30,25 @@ class Overlaps:
 
     masks: NDArray[np.float64]  # (n, g); over the mask's own pixels where the row is a crowd
     rims: NDArray[np.float64]  # (n, g)
+    area: NDArray[np.float64]  # (n,) px² of the masks that are said
 
 
 def overlaps(said: Instances, truth: Truth, target: InstanceTarget) -> Overlaps:
     """Overlaps with objects and regions alike. Raises DataError for run lengths that don't add up, ValueError for a
     mask of another picture's size."""
-    said_rle = [_checked(mask, target.size_hw) for mask in said.mask]
+    said_rle, area = _checked(said, target.size_hw)
     placed = [*object_rles(target), *_rectangles(target.ignored_xyxy, target.size_hw)]
     crowd_P = np.concatenate([target.is_crowd | ~target.has_outline, np.ones(len(target.ignored_xyxy), np.bool_)])
     mask_NP = _iou(said_rle, placed, crowd_P)
     rim_NP = np.where(crowd_P[None], mask_NP, np.minimum(mask_NP, _rim_iou(said_rle, placed, mask_NP, ~crowd_P)))
-    whole_N1 = (said.area() > 0).astype(np.float64)[:, None]
-    return Overlaps(*(np.concatenate([each, whole_N1], axis=1)[:, truth.place] for each in (mask_NP, rim_NP)))
+    whole_N1 = (area > 0).astype(np.float64)[:, None]
+    mask_NG, rim_NG = (np.concatenate([each, whole_N1], axis=1)[:, truth.place] for each in (mask_NP, rim_NP))
+    return Overlaps(mask_NG, rim_NG, area)
 
 
 def object_overlaps(said: Instances, target: InstanceTarget) -> NDArray[np.float64]:
     """(n, objects) intersection over union of the masks; with the box of an object that has no outline."""
-    said_rle = [_checked(mask, target.size_hw) for mask in said.mask]
+    said_rle, _ = _checked(said, target.size_hw)
     return _iou(said_rle, object_rles(target), np.zeros(len(target), np.bool_))
 
 
@@ -69,14 +71,17 @@ def _rectangles(box_N4: NDArray[Any], size_hw: tuple[int, int]) -> list[dict[str
     ]
 
 
-def _checked(mask: Mapping[str, Any] | None, size_hw: tuple[int, int]) -> dict[str, Any]:
-    """What native code may see."""
-    if mask is None:
-        return {"size": list(size_hw), "counts": packed(np.array([size_hw[0] * size_hw[1]]))}
-    if tuple(mask["size"]) != tuple(size_hw):
-        raise ValueError(f"a mask of {tuple(mask['size'])} px was said of a picture of {tuple(size_hw)} px")
-    runs = runs_of(mask)[0]
-    return {"size": list(size_hw), "counts": mask["counts"] if isinstance(mask["counts"], str) else packed(runs)}
+def _checked(said: Instances, size_hw: tuple[int, int]) -> tuple[list[dict[str, Any]], NDArray[np.float64]]:
+    """(what native code may see, px² of each mask)."""
+    found, area = [], np.zeros(len(said))
+    for row, mask in enumerate(said.mask):
+        runs = np.array([size_hw[0] * size_hw[1]]) if mask is None else runs_of(mask)[0]
+        if mask is not None and tuple(mask["size"]) != tuple(size_hw):
+            raise ValueError(f"a mask of {tuple(mask['size'])} px was said of a picture of {tuple(size_hw)} px")
+        text = mask["counts"] if mask is not None and isinstance(mask["counts"], str) else packed(runs)
+        found.append({"size": list(size_hw), "counts": text})
+        area[row] = runs[1::2].sum()
+    return found, area
 
 
 def _iou(
