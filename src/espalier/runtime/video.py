@@ -38,6 +38,7 @@ PIPE = "-"
 _LOCAL = "file,pipe,fd"  # a file must not make us fetch what it names
 _REMOTE = "http,https,httpproxy,tls,tcp,udp,rtp,rtsp,rtmp,rtmps,srt,crypto,data"
 _USUAL_RATE = Fraction(25)
+_KEYLESS = 300  # packets; a stream without key frames for so long has none (it refreshes bit by bit)
 _FIX = "play it with another program; if that works, convert it to mp4 (H.264)"
 
 
@@ -216,7 +217,7 @@ def _opened(source: VideoSource) -> InputContainer:
     if path.startswith(("rtsp://", "rtsps://")):
         options["rtsp_transport"] = "tcp"  # UDP loses packets, which are corrupt frames
     if source.live:
-        options |= {"fflags": "nobuffer", "analyzeduration": "2000000"}  # microseconds; the first frame sooner
+        options["analyzeduration"] = "2000000"  # microseconds; the first frame sooner
     kind = "v4l2" if local and path.startswith("/dev/video") else None
     timeout = None if local else source.frames.timeout_s
     try:
@@ -236,9 +237,10 @@ def _content(path: str) -> Any:
 
 
 def _decoded(container: InputContainer, stream: VideoStream, facts: VideoFacts) -> Iterator[tuple[int, VideoFrame]]:
-    """(number, frame) in the order of presentation; those that can't be decoded count too, and are left out."""
+    """(number, frame) in the order of presentation; those that can't be decoded count too, and are left out, as are
+    those before the first key frame, which who joins a stream in the middle sees as grey."""
     av = _pyav()
-    packets, number = container.demux(stream), 0
+    packets, number, begun = container.demux(stream), 0, False
     while True:
         try:
             packet = next(packets, None)
@@ -247,9 +249,12 @@ def _decoded(container: InputContainer, stream: VideoStream, facts: VideoFacts) 
             return
         if packet is None:
             return
+        begun = begun or packet.is_keyframe or number >= _KEYLESS
         try:
-            frames = packet.decode()
+            frames = packet.decode() if begun or not packet.size else None
         except av.FFmpegError:
+            frames = None
+        if frames is None:
             facts.lost(None if packet.pts is None else float(packet.pts * packet.time_base))
             number += 1
             continue

@@ -65,6 +65,20 @@ def test_a_corrupt_frame_is_left_out_and_told_with_its_time(tmp_path: Path) -> N
     assert found.facts.warnings() == [f"{clip}: 2 corrupt frames left out, the first at 0.140 s"]
 
 
+def test_a_stream_that_is_joined_in_the_middle_begins_at_its_next_key_frame(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.ts")
+    av = pytest.importorskip("av")
+    with av.open(str(clip)) as container:
+        second = [p.pos for p in container.demux(video=0) if p.size][1]
+    data = clip.read_bytes()
+    (tmp_path / "late.ts").write_bytes(data[: 3 * 188] + data[second:])  # the tables, then from the second frame on
+    whole, found = read(clip), source(tmp_path / "late.ts")
+    frames = list(found.queries())
+    assert [frame.time_s for frame in frames] == [frame.time_s for frame in whole[4:]]  # a key frame each four
+    assert found.facts.corrupt == 3
+    np.testing.assert_array_equal(frames[0].image_HWC, whole[4].image_HWC)
+
+
 def test_no_frame_at_all_is_an_error(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4")
     spoil(clip, range(8))
