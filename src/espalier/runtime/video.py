@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ PIPE = "-"
 
 _LOCAL = "file,pipe,fd"  # a file must not make us fetch what it names
 _REMOTE = "http,https,httpproxy,tls,tcp,udp,rtp,rtsp,rtmp,rtmps,srt,crypto,data"
+_ENCRYPTED = ("https://", "rtsps://", "rtmps://")
 _USUAL_RATE = Fraction(25)
 _KEYLESS = 300  # packets; a stream without key frames for so long has none (it refreshes bit by bit)
 _FIX = "play it with another program; if that works, convert it to mp4 (H.264)"
@@ -213,18 +215,30 @@ def _opened(source: VideoSource) -> InputContainer:
     av = _pyav()
     path = source.content
     local = path == PIPE or "://" not in path
-    options = {"protocol_whitelist": _LOCAL if local else _REMOTE}
-    if path.startswith(("rtsp://", "rtsps://")):
-        options["rtsp_transport"] = "tcp"  # UDP loses packets, which are corrupt frames
-    if source.live:
-        options["analyzeduration"] = "2000000"  # microseconds; the first frame sooner
     kind = "v4l2" if local and path.startswith("/dev/video") else None
-    timeout = None if local else source.frames.timeout_s
+    timeout, options = None if local else source.frames.timeout_s, _options(source)
     try:
         return av.open(_content(path), "r", format=kind, options=options, metadata_errors="replace", timeout=timeout)
     except (av.FFmpegError, OSError, ValueError) as error:
-        fix = "check that it is on and can be reached from here" if source.live else _FIX
+        fix = _FIX if local else "check that it is on and can be reached from here"
+        fix += "; its certificate must be one that this machine trusts (SSL_CERT_FILE)" * path.startswith(_ENCRYPTED)
         raise ImageError(Problem(source.name, f"the video can't be opened: {_reason(error)}", fix=fix)) from None
+
+
+def _options(source: VideoSource) -> dict[str, str]:
+    """FFmpeg's options for opening a source."""
+    path = source.content
+    local = path == PIPE or "://" not in path
+    options = {"protocol_whitelist": _LOCAL if local else _REMOTE}
+    if path.startswith(("rtsp://", "rtsps://")):
+        options["rtsp_transport"] = "tcp"  # UDP loses packets, which are corrupt frames
+    if not local:
+        options |= {"tls_verify": "1"}  # FFmpeg trusts any certificate otherwise; an .m3u8 may lead to https, too
+        trusted = ssl.get_default_verify_paths().cafile
+        options |= {"ca_file": trusted} if trusted else {}
+    if source.live:
+        options["analyzeduration"] = "2000000"  # microseconds; the first frame sooner
+    return options
 
 
 def _content(path: str) -> Any:

@@ -12,7 +12,7 @@ import pytest
 
 from espalier.errors import ImageError, InputError, MissingExtraError
 from espalier.runtime.sources import PictureSource, expand, expand_all
-from espalier.runtime.video import FrameQuery, Frames, VideoSource, is_live, is_video
+from espalier.runtime.video import FrameQuery, Frames, VideoSource, _options, is_live, is_video
 from videos import TIMES_MS, moving, spoil, write_clip
 
 
@@ -127,6 +127,13 @@ def test_streams_are_read_only_when_asked_to_and_passwords_stay_out_of_names() -
     assert found.name == "rtsp://camera/1"
     with pytest.raises(InputError, match="several live streams"):
         expand_all(["rtsp://a/1", "rtsp://b/1"], frames=Frames(), allow_urls=True)
+
+
+def test_ffmpeg_opens_only_what_was_asked_for_and_checks_certificates() -> None:
+    assert _options(VideoSource.of("clip.mp4", Frames())) == {"protocol_whitelist": "file,pipe,fd"}
+    options = _options(VideoSource.of("rtsps://camera/1", Frames()))
+    assert options["tls_verify"] == "1"
+    assert "file" not in options["protocol_whitelist"].split(",")
 
 
 def test_a_pipe_that_stops_ends_with_what_came(tmp_path: Path) -> None:
