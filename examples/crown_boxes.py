@@ -1,6 +1,7 @@
 """Makes `crown_boxes/`: tiles of real aerial photographs with every tree crown boxed by hand, as Pascal VOC.
 
     python examples/crown_boxes.py --out crown_boxes     # train/ and test/, a picture and an .xml each
+    python examples/crown_boxes.py --out large --tile 0  # the photographs as large as they are, up to 937 × 1035 px
 
 The pictures are those of `crowns.py`: from the Python package `deepforest` 1.3.0 (MIT licence; NEON aerial
 photographs), fetched from the package registry as a file whose SHA-256 is checked. They are cut into tiles that do not
@@ -43,8 +44,8 @@ class Tile:
 
 
 def tiles(picture: str, size: tuple[int, int], side: int) -> Iterator[Tile]:
-    """The tiles of a picture, those of the test part last."""
-    cut = round(TEST_FROM * size[0])
+    """The tiles of a picture, those of the test part last; without a side each part is one."""
+    cut, side = round(TEST_FROM * size[0]), side or max(size)
     for part, begin, end in (("train", 0, cut), ("test", cut, size[0])):
         for top in range(0, size[1], side):
             for left in range(begin, end, side):
@@ -89,7 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("crown_boxes"), help="the folder to make")
     parser.add_argument("--cache", type=Path, default=Path(".cache/downloads"), help="where the package file is kept")
-    parser.add_argument("--tile", type=int, default=256, metavar="PX", help="side of a tile")
+    parser.add_argument("--tile", type=int, default=256, metavar="PX", help="side of a tile; 0: uncut")
     args = parser.parse_args()
     if args.out.exists() and any(args.out.iterdir()):
         print(f"{args.out} is there already and is left as it is")

@@ -63,7 +63,11 @@ IDLE: tuple[Idle, ...] = (
         lambda s: _input(s).fit in ("stretch", "centre_crop"),
         "network.input.fit gives every picture the same size",
     ),
-    Idle("network.input.tile_overlap", lambda s: _input(s).tile_px == 0, "network.input.tile_px is 0"),
+    Idle(
+        "network.input.tile_overlap",
+        lambda s: _input(s).tile_px == 0 and _input(s).tile_overlap != 0,
+        "network.input.tile_px is 0",
+    ),
     Idle("train.tile_background", lambda s: _input(s).tile_px == 0, "network.input.tile_px is 0"),
     Idle("train.augment.saturation", _colourless, "the pictures are not in colour"),
     Idle("train.augment.hue", _colourless, "the pictures are not in colour"),

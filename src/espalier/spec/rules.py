@@ -137,9 +137,11 @@ LEAST_SEEN_PX, WANTED_PX = 16.0, 32.0
 MUCH_LARGER = 1.5  # times the network's input, from which on a picture is worth cutting
 
 
-def tile_px(spec: Spec, facts: Facts) -> tuple[int, str]:
+def tile_px(spec: Spec, facts: Facts) -> tuple[int | str, str]:
     """None, unless pictures are much larger than the input and half of the objects would hardly be seen in them."""
     size_hw, seen_hw = _input(spec).size_hw, facts.median_size_hw
+    if not facts.n_train:
+        return "auto", "the data is not known yet"
     if not facts.joins_tiles:
         return 0, "pictures are shown whole"
     if isinstance(size_hw, str) or seen_hw is None or not facts.median_object_px:
@@ -164,10 +166,12 @@ def _shown(given: InputSpec, picture_hw: tuple[int, int]) -> float:
     return min(inside / side for inside, side in zip(given.size_hw, picture_hw, strict=True))
 
 
-def tile_overlap(spec: Spec, facts: Facts) -> tuple[float, str]:
+def tile_overlap(spec: Spec, facts: Facts) -> tuple[float | str, str]:
     """As much as most objects are long, from a fifth to a half of an edge."""
     tile = _input(spec).tile_px
-    if not isinstance(tile, int) or tile == 0:
+    if isinstance(tile, str):
+        return "auto", "the data is not known yet"
+    if tile == 0:
         return 0.0, "there are no tiles"
     if not facts.large_object_px:
         return 0.25, "the usual; how large objects are is not known"

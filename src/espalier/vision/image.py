@@ -118,7 +118,7 @@ def _told(where: str) -> Iterator[None]:
     except InputError as error:
         raise ImageError(*error.problems) from error
     except MemoryError as error:
-        raise ImageError(Problem(where, "the picture does not fit into memory", fix="cut it into tiles")) from error
+        raise ImageError(Problem(where, "the picture does not fit into memory", fix="cut it up")) from error
     except DECODE_ERRORS as error:
         raise ImageError(
             Problem(where, f"the picture is damaged: {_reason(error)}", fix="copy or export it again")

@@ -14,8 +14,9 @@ import pytest
 
 from espalier import storage
 from espalier.bundle.bundle import Bundle, write_zip
-from espalier.bundle.manifest import safe_path
+from espalier.bundle.manifest import from_text, safe_path, to_text
 from espalier.errors import ModelError, ParityError, StorageError
+from espalier.vision.tiling import Tiling
 
 from .conftest import CLASSES, golden_set, linear, manifest, write_toy
 
@@ -326,3 +327,20 @@ def _contents() -> dict[str, bytes]:
 def test_copy_elsewhere_verifies(toy, tmp_path):
     copy = shutil.copytree(toy, tmp_path / "räksmörgås 梨")
     assert Bundle.open(copy).verify(linear).passed
+
+
+def test_tiles_are_in_the_manifest_only_where_there_are_some() -> None:
+    plain = manifest()
+    assert '"tiles"' not in to_text(plain)
+    cut = plain.model_copy(update={"tiles": Tiling(64, 0.25).to_json()})
+    assert from_text(to_text(cut).encode(), "x") == cut
+    assert from_text(to_text(plain).encode(), "x").tiles is None
+
+
+def test_the_tiling_of_a_bundle_is_read_or_refused(tmp_path: Path) -> None:
+    given = {"tiles": Tiling(64, 0.25).to_json()}
+    Bundle.write(tmp_path / "b", manifest().model_copy(update=given), _contents())
+    assert Bundle.open(tmp_path / "b").tiling == Tiling(64, 0.25)
+    Bundle.write(tmp_path / "c", manifest().model_copy(update={"tiles": {"version": 2}}), _contents())
+    with pytest.raises(ModelError, match="version 2 is unknown"):
+        assert Bundle.open(tmp_path / "c").tiling

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from espalier.errors import ImageError
 from espalier.tasks import base as tasks
 from espalier.vision.corruptions import Corruption
 from espalier.vision.prepare import standard_prepare
+from espalier.vision.tiling import Tiling
 
 WANTED = (Corruption("gaussian_noise", 3), Corruption("fog", 1), Corruption("glass_blur", 2), Corruption("frost", 5))
 
@@ -84,3 +86,19 @@ def test_a_picture_that_cannot_be_read_is_told(tmp_path: Path, workers: int) -> 
     (tmp_path / "b" / "1.png").write_bytes(b"no picture")
     with corrupted(made, WANTED, workers=workers) as found, pytest.raises(ImageError, match=r"b/1\.png"):
         list(found)
+
+
+@pytest.mark.parametrize("at", ["input", "source"])
+def test_of_a_large_picture_every_tile_is_corrupted(photos: Path, at: At) -> None:
+    whole = maker(photos, at, count=1)
+    height, width = whole.samples.image(0).shape[:2]
+    tiling = Tiling(32, 0.25)
+    count = len(tiling.tiles((height, width)))
+    assert count > 1
+    made = replace(whole, tiling=tiling)(CorruptedPlan(0, WANTED[:2]))
+    tiles = [placed.tile for placed in made.placed]
+    assert [tile.number for tile in tiles if tile is not None] == [*range(count)] * 2
+    pictures = [placed.images["image"] for placed in made.placed]
+    assert not np.array_equal(pictures[0], pictures[1])
+    again = replace(whole, tiling=tiling)(CorruptedPlan(0, WANTED[1:2]))
+    assert np.array_equal(again.placed[1].images["image"], pictures[count + 1])

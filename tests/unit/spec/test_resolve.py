@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from espalier.errors import SpecError
+from espalier.spec.facts import TileFacts
 from espalier.spec.load import Lookup, load_spec
 from espalier.spec.resolve import Decision, Facts, Hardware, resolve, spec_hash
 from espalier.spec.sections import Spec
@@ -173,3 +174,57 @@ def test_hash_tells_specs_apart_by_everything_but_the_name(lookup: Lookup) -> No
     assert spec_hash(spec) == spec_hash(load_spec({"network.name": "dino", "name": "other"}, lookup=lookup))
     assert spec_hash(spec) != spec_hash(load_spec({"network.name": "dino", "seed": 1}, lookup=lookup))
     assert len(spec_hash(spec)) == 16
+
+
+# ---- tiles -----------------------------------------------------------------------------------------------------------
+
+
+def _large(**changes: Any) -> Facts:
+    """Pictures of 1000 × 2000 px with objects of 30 px."""
+    given = {"joins_tiles": True, "median_size_hw": (1000, 2000), "median_object_px": 30.0, "large_object_px": 60.0}
+    return _facts(**{**given, **changes})
+
+
+@pytest.mark.parametrize(
+    ("facts", "tile_px", "words"),
+    [
+        (_large(), 288, "or less in a whole picture; in such a tile 33 px"),
+        (_large(median_object_px=60.0), 608, "in such a tile 32 px"),
+        (_large(median_object_px=2.0), 160, "in such a tile 4 px"),  # never enlarged more than twice
+        (_large(median_object_px=110.0), 0, "half of the objects have 18 px or more"),
+        (_large(median_size_hw=(300, 400), median_object_px=10.0), 0, "hardly larger than the network's input"),
+        (_large(median_object_px=0.0), 0, "is not known"),
+        (_large(joins_tiles=False), 0, "shown whole"),
+    ],
+)
+def test_tiles_where_objects_would_be_too_small(lookup: Lookup, facts: Facts, tile_px: int, words: str) -> None:
+    asked = {"network__input__size_hw": [320, 320], "network__input__fit": "letterbox"}
+    spec, decisions = _resolved(lookup, facts, **asked)
+    assert spec.network is not None
+    assert spec.network.input.tile_px == tile_px
+    assert words in decisions["network.input.tile_px"].reason
+
+
+@pytest.mark.parametrize(("large_px", "overlap"), [(10.0, 0.2), (60.0, 0.2), (100.0, 0.35), (300.0, 0.5), (0.0, 0.25)])
+def test_tiles_overlap_by_what_most_objects_are_long(lookup: Lookup, large_px: float, overlap: float) -> None:
+    spec, _ = _resolved(lookup, _large(large_object_px=large_px), network__input__tile_px=320)
+    assert spec.network is not None
+    assert spec.network.input.tile_overlap == overlap
+
+
+def test_epochs_and_batches_count_tiles(lookup: Lookup) -> None:
+    facts = _large(n_train=2, tiles=lambda tile_px, overlap: TileFacts(count=1000, most_labels=9))
+    few, _ = _resolved(lookup, facts, network__input__tile_px=0)
+    many, decisions = _resolved(lookup, facts, network__input__tile_px=320)
+    assert few.train.batch_size < many.train.batch_size  # type: ignore[operator]
+    assert "1000 pictures" in decisions["train.epochs"].reason
+
+
+def test_a_tile_of_a_few_pixels_is_refused(lookup: Lookup) -> None:
+    with pytest.raises(SpecError, match="32 px or more"):
+        _resolved(lookup, network__input__tile_px=8)
+
+
+def test_an_overlap_without_tiles_has_no_effect_and_is_told(lookup: Lookup) -> None:
+    _, decisions = _resolved(lookup, network__input__tile_px=0, network__input__tile_overlap=0.4)
+    assert "tile_px is 0" in decisions["network.input.tile_overlap"].reason
