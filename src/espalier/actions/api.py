@@ -158,9 +158,8 @@ def reproduce(
     progress: bool = True,
 ) -> dict[str, Any]:
     """A published model trained, or with `eval_only` its `weights` evaluated, and the published figures beside ours."""
-    given = {"coco": coco, "weights": weights}
+    given = {"name": name, "eval_only": eval_only, "coco": coco, "weights": weights}
     values = {f"reproduce.{key}": value for key, value in given.items() if value is not None}
-    values |= {"reproduce.name": name, "reproduce.eval_only": eval_only}
     return _call("reproduce", values, out=out, overrides=overrides, progress=progress)
 
 
