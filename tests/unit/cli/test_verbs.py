@@ -71,7 +71,7 @@ def test_a_verb_without_a_run_writes_one_only_when_asked(espalier: Cli) -> None:
         (["predict", "m", "a", "trian.epochs=3"], "error: override: trian: unknown field\n  did you mean 'train'?"),
         (
             ["predict", "m", "a", "--formats", "png"],
-            "error: predict.formats[0]: 'png' is not one of json, csv, pictures",
+            "error: predict.formats[0]: 'png' is not one of json, jsonl, csv, pictures",
         ),
         (["trian", "x"], "error: there is no verb 'trian'\n  did you mean 'train'?"),
         (["--nope", "train"], "error: unknown option '--nope' before the verb"),
