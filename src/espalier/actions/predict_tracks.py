@@ -18,8 +18,8 @@ FAINT = 1 / 3
 """Of the threshold: boxes from there on keep a track alive, though they are not said."""
 
 FOLLOWS, OVERLAPS = 0.9, 0.1
-"""How far a track moves to each new box, and how much of it that must overlap. The library's 0.25 and 0.25 lag behind at
-ten frames a second and less: 105 changes of number where these make one (12 boxes, 20 s; decision 0014)."""
+"""How far a track moves to each new box, and how much of it that must overlap. The library's 0.25 and 0.25 lag
+behind at ten frames a second and less: 105 changes of number where these make one (12 boxes, 20 s; decision 0014)."""
 
 
 class Tracks:
