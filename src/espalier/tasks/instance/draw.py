@@ -25,7 +25,8 @@ def draw(
     With `truth` the objects that none of them finds are outlined, dashed in white.
     """
     said = prediction.said[::-1]  # the surest are drawn last, on top
-    parts, box_N4, texts = _missed(said, truth, classes)
+    size_hw = (int(image_HWC.shape[0]), int(image_HWC.shape[1]))
+    parts, box_N4, texts = _missed(said, truth, classes, size_hw)
     lost = len(parts)
     image, times = enlarged(drawing.to_rgb8(image_HWC))
     parts += [Part(*said.cut_out(row)) for row in range(len(said))]
@@ -40,11 +41,11 @@ def draw(
 
 
 def _missed(
-    said: Instances, truth: InstanceTarget | None, classes: Sequence[str]
+    said: Instances, truth: InstanceTarget | None, classes: Sequence[str], size_hw: tuple[int, int]
 ) -> tuple[list[Part], NDArray[Any], list[str]]:
     """(mask, box, text) of the objects that are missed."""
     if truth is None:
         return [], np.zeros((0, 4)), []
-    rows, masks = missed_of(said, truth, object_overlaps(said, truth)), object_rles(truth)
+    rows, masks = missed_of(said, truth, object_overlaps(said, truth, size_hw)), object_rles(truth, size_hw)
     texts = ["missed: " + classes[truth.class_id[row]] for row in rows]
     return [Part(*rle.cut_out(masks[row])) for row in rows], truth.box_xyxy[rows], texts

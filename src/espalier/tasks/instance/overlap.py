@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from espalier.tasks.detection.budget import BACKGROUND
 from espalier.tasks.detection.collected import Truth
 from espalier.tasks.instance.prediction import Instances
-from espalier.tasks.instance.sample import InstanceTarget
+from espalier.tasks.instance.sample import InstanceTarget, check
 from espalier.vision import boxes, rle
 from espalier.vision.masks import filled_rle, packed, runs_of
 
@@ -34,10 +34,16 @@ class Overlaps:
 
 
 def overlaps(said: Instances, truth: Truth, target: InstanceTarget) -> Overlaps:
-    """Overlaps with objects and regions alike. Raises DataError for run lengths that don't add up, ValueError for a
-    mask of another picture's size."""
-    said_rle, area = _checked(said, target.size_hw)
-    placed = [*object_rles(target), *_rectangles(target.ignored_xyxy, target.size_hw)]
+    """Overlaps with objects and regions alike. The size of the picture is that of the masks that are said.
+
+    Raises DataError for run lengths that don't add up, and where labels or answers are of another size.
+    """
+    size_hw = next((_size(mask) for mask in said.mask if mask is not None), None)
+    if size_hw is None:
+        nothing = np.zeros((len(said), len(truth)))
+        return Overlaps(nothing, nothing, np.zeros(len(said)))
+    said_rle, area = _checked(said, size_hw)
+    placed = [*object_rles(target, size_hw), *_rectangles(target.ignored_xyxy, size_hw)]
     crowd_P = np.concatenate([target.is_crowd | ~target.has_outline, np.ones(len(target.ignored_xyxy), np.bool_)])
     mask_NP = _iou(said_rle, placed, crowd_P)
     rim_NP = np.where(crowd_P[None], mask_NP, np.minimum(mask_NP, _rim_iou(said_rle, placed, mask_NP, ~crowd_P)))
@@ -46,22 +52,27 @@ def overlaps(said: Instances, truth: Truth, target: InstanceTarget) -> Overlaps:
     return Overlaps(mask_NG, rim_NG, area)
 
 
-def object_overlaps(said: Instances, target: InstanceTarget) -> NDArray[np.float64]:
+def object_overlaps(said: Instances, target: InstanceTarget, size_hw: tuple[int, int]) -> NDArray[np.float64]:
     """(n, objects) intersection over union of the masks; with the box of an object that has no outline."""
-    said_rle, _ = _checked(said, target.size_hw)
-    return _iou(said_rle, object_rles(target), np.zeros(len(target), np.bool_))
+    said_rle, _ = _checked(said, size_hw)
+    return _iou(said_rle, object_rles(target, size_hw), np.zeros(len(target), np.bool_))
 
 
-def object_rles(target: InstanceTarget) -> list[dict[str, Any]]:
-    """The mask of each object, its box where it has no outline."""
-    boxed = iter(_rectangles(target.box_xyxy[~target.has_outline], target.size_hw))
-    return [next(boxed) if outline is None else _as_rle(outline, target.size_hw) for outline in target.outline]
+def object_rles(target: InstanceTarget, size_hw: tuple[int, int]) -> list[dict[str, Any]]:
+    """The mask of each object, its box where it has no outline. Raises DataError for one of another size."""
+    boxed = iter(_rectangles(target.box_xyxy[~target.has_outline], size_hw))
+    return [next(boxed) if outline is None else _as_rle(outline, size_hw) for outline in target.outline]
 
 
 def _as_rle(outline: Any, size_hw: tuple[int, int]) -> dict[str, Any]:
+    check(outline, size_hw, "outline")
     if isinstance(outline, Mapping):
         return {"size": list(size_hw), "counts": packed(runs_of(outline)[0])}
     return filled_rle(outline, size_hw)
+
+
+def _size(mask: Mapping[str, Any]) -> tuple[int, int]:
+    return int(mask["size"][0]), int(mask["size"][1])
 
 
 def _rectangles(box_N4: NDArray[Any], size_hw: tuple[int, int]) -> list[dict[str, Any]]:
@@ -76,8 +87,8 @@ def _checked(said: Instances, size_hw: tuple[int, int]) -> tuple[list[dict[str, 
     found, area = [], np.zeros(len(said))
     for row, mask in enumerate(said.mask):
         runs = np.array([size_hw[0] * size_hw[1]]) if mask is None else runs_of(mask)[0]
-        if mask is not None and tuple(mask["size"]) != tuple(size_hw):
-            raise ValueError(f"a mask of {tuple(mask['size'])} px was said of a picture of {tuple(size_hw)} px")
+        if mask is not None:
+            check(mask, size_hw, "mask")
         text = mask["counts"] if mask is not None and isinstance(mask["counts"], str) else packed(runs)
         found.append({"size": list(size_hw), "counts": text})
         area[row] = runs[1::2].sum()
@@ -113,7 +124,7 @@ def rim(mask: Mapping[str, Any]) -> dict[str, Any]:
     """The RLE of a mask's rim. What lies outside the picture is outside the mask."""
     import cv2
 
-    size_hw = (int(mask["size"][0]), int(mask["size"][1]))
+    size_hw = _size(mask)
     width = max(1, round(RIM * float(np.hypot(*size_hw))))
     part_HW, left, top = rle.cut_out(mask)
     padded = np.pad(part_HW.astype(np.uint8), 1)

@@ -30,7 +30,6 @@ class InstanceTarget(DetectionTarget):
     """
 
     outline: tuple[Any, ...] = ()  # n, in source pixels
-    size_hw: tuple[int, int] = (0, 0)  # of the picture
     seen: Window | None = None  # the tile that is looked at: outside it masks are not known
 
     @property
@@ -39,22 +38,26 @@ class InstanceTarget(DetectionTarget):
         return np.array([outline is not None for outline in self.outline], np.bool_)
 
 
-def target(annotations: Annotations, classes: Sequence[str], size_hw: tuple[int, int], name: str) -> InstanceTarget:
-    """The labelled objects. Raises DataError as detection's does, and for an outline that is none of its picture."""
+def target(
+    annotations: Annotations, classes: Sequence[str], size_hw: tuple[int, int] | None, name: str
+) -> InstanceTarget:
+    """The labelled objects. Raises DataError as detection's does, and for an outline that is none of its picture, where
+    the picture's size is known."""
     found = boxed.target(annotations, classes, name)
     outlines: list[Any] = [segment or None for segment in annotations.segments] or [None] * len(annotations.class_id)
     placed_N = np.asarray(~np.isnan(annotations.box_xyxy).any(axis=1))
     kept = [outline for outline, placed in zip(outlines, placed_N, strict=True) if placed or outline is not None]
-    for outline in kept:
-        _check(outline, size_hw, name)
+    if size_hw is not None:
+        for outline in kept:
+            check(outline, size_hw, name)
     return InstanceTarget(
         found.box_xyxy, found.class_id, found.is_crowd, found.area, found.ignored_xyxy, found.unlabelled,
-        tuple(kept), size_hw,
+        tuple(kept),
     )  # fmt: skip
 
 
-def _check(outline: Any, size_hw: tuple[int, int], name: str) -> None:
-    """Run lengths were added up for their area already."""
+def check(outline: Any, size_hw: tuple[int, int], name: str) -> None:
+    """Raises DataError for an outline that is none of a picture of that size. (Run lengths are added up elsewhere.)"""
     if isinstance(outline, Mapping):
         height, width = outline["size"]
         if (height, width) != size_hw:
@@ -72,6 +75,7 @@ def masks(truth: InstanceTarget, geometry: Geometry) -> dict[str, NDArray[Any]]:
     mask_NHW = np.zeros((len(rows), *geometry.input_hw), np.uint8)
     for number, row in enumerate(rows):
         if truth.outline[row] is not None:
+            check(truth.outline[row], geometry.source_hw, "outline")
             mask_NHW[number] = to_input(truth.outline[row], geometry)
     if truth.seen is not None:
         left, top, right, bottom = np.rint(geometry.boxes_to_input(np.array([truth.seen.box_xyxy]))[0]).astype(int)

@@ -39,8 +39,8 @@ class InstanceTask(ObjectTask):
     def sample(self, query: Any, annotations: Annotations, classes: Sequence[str], *, name: str, group: str) -> Sample:
         """The labels as an InstanceTarget. Raises DataError for an id that has no class, and for a box or an outline
         that is none."""
-        height, width = query.image_HWC.shape[:2]
-        return Sample(query, target(annotations, classes, (height, width), name), name, group)
+        size_hw = None if query is None else (int(query.image_HWC.shape[0]), int(query.image_HWC.shape[1]))
+        return Sample(query, target(annotations, classes, size_hw, name), name, group)
 
     def targets(self, sample: Sample, geometry: Geometry, classes: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Detection's, and `mask_NHW` (n, H, W) uint8 in the input's pixels, `masked_N`: which of them are known."""

@@ -42,7 +42,6 @@ def truth(
     return InstanceTarget(
         np.array(boxes, np.float32).reshape(-1, 4), np.array([c for _, c in rows], np.int64), is_crowd,
         np.array(areas, np.float64), np.array(ignored, np.float32).reshape(-1, 4), tuple(unlabelled), tuple(outlines),
-        size_hw,
     )  # fmt: skip
 
 

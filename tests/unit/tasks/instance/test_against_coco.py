@@ -33,7 +33,7 @@ def of_coco(oracle: str, scenes: Sequence[Scene], classes: int, kind: str) -> ND
     objects: list[dict[str, Any]] = []
     found: list[dict[str, Any]] = []
     for i, (prediction, target) in enumerate(scenes):
-        for row, mask in enumerate(object_rles(target)):
+        for row, mask in enumerate(object_rles(target, SIZE)):
             objects.append({
                 **_at(i, target.class_id[row], target.box_xyxy[row]), "segmentation": mask, "id": len(objects) + 1,
                 "area": float(target.area[row]), "iscrowd": int(target.is_crowd[row]),
@@ -90,7 +90,7 @@ def test_figures_of_boundaries_and_boxes(key: str, kind: str) -> None:
 def test_a_rim_is_that_of_the_published_api() -> None:
     """Its OpenCV path, on masks that touch the picture's edge, have holes, are thin, are empty."""
     theirs = importlib.import_module("faster_coco_eval.core.mask").rleToBoundaryCV
-    masks = [decode_rle(mask) for _, target in drawn(6, 2, seed=1) for mask in object_rles(target)]
+    masks = [decode_rle(mask) for _, target in drawn(6, 2, seed=1) for mask in object_rles(target, SIZE)]
     ring = np.zeros(SIZE, bool)
     ring[:50, 30:90] = True
     ring[20:35, 40:70] = False

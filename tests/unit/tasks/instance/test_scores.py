@@ -9,6 +9,7 @@ from tests.unit.tasks.instance.scenes import SIZE, drawn, ellipse, said, samples
 from espalier.blocks import Table
 from espalier.errors import DataError
 from espalier.tasks.instance import TASK
+from espalier.vision.masks import encode_rle
 
 ONE, OTHER = ellipse(40, 40, 20, 15), ellipse(110, 70, 25, 30)
 
@@ -43,9 +44,11 @@ def test_boundaries_ask_for_more_than_masks() -> None:
     assert found.figures["boundary_map"].value < 0.1
 
 
-def test_a_mask_of_another_picture_is_refused() -> None:
-    with pytest.raises(ValueError, match="was said of a picture of"):
-        scored([(said((ONE, 0, 0.9), size_hw=(100, 160)), truth((ONE, 0)))], 1)
+@pytest.mark.parametrize("label", [encode_rle(np.ones(SIZE, bool)), [[150.0, 10, 2000, 10, 150, 60]]])
+def test_masks_of_two_sizes_in_a_picture_are_refused(label: object) -> None:
+    size_hw = (100, 160) if isinstance(label, dict) else SIZE
+    with pytest.raises(DataError, match=r"its picture|far outside"):
+        scored([(said((ONE, 0, 0.9), size_hw=size_hw), truth((label, 0), size_hw=(600, 600)))], 1)
 
 
 def test_all_figures_have_intervals_and_there_is_a_table_of_overlaps() -> None:

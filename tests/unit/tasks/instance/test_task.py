@@ -42,7 +42,6 @@ def test_labels_keep_their_outlines_in_order() -> None:
     assert found.box_xyxy.tolist() == [[1, 1, 9, 9], [20, 20, 60, 80], [10, 10, 60, 60]]
     assert found.area.tolist() == [64, 2400, RING.sum()]
     assert found.unlabelled == (1,)
-    assert found.size_hw == SIZE
 
 
 @pytest.mark.parametrize(
