@@ -62,7 +62,7 @@ def official_tensors(family: HouseFamily, name: str) -> dict[str, Tensor]:
 
 
 def test_families_are_found() -> None:
-    assert {family.name for family in HOUSE} >= {"fan", "gc_vit"}
+    assert {family.name for family in HOUSE} >= {"fan", "gc_vit", "mit"}
     assert len({name for _, name in OF_HOUSE}) == len(OF_HOUSE)
 
 

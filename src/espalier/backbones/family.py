@@ -57,7 +57,8 @@ class HouseFamily:
 
     builder(facts, *, channels_in, out, size_hw) -> Backbone; official_name(name) -> the published name of one of our
     tensors. `derived`: endings of published names whose tensors the encoder computes itself. `aliases`: other published
-    names of an encoder.
+    names of an encoder. `translate`, where other codes published the same weights: theirs(tensors) -> the tensors under
+    the official names, others as they are.
     """
 
     name: str
@@ -68,6 +69,7 @@ class HouseFamily:
     source: str  # the paper
     licence: str  # of this code
     derived: tuple[str, ...] = ()
+    translate: str = ""
     aliases: Mapping[str, str] = field(default_factory=dict)
 
     def names(self) -> Sequence[str]:

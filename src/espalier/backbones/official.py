@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ def convert(tensors: Mapping[str, Tensor], family: HouseFamily, name: str) -> Co
 
     Raises ModelError, with the first differences, when they are of another family or size.
     """
-    wanted = shapes(family, name)
+    tensors, wanted = translated(tensors, family), shapes(family, name)
     rules: dict[str, Rule] = {"name": str, "official name": _rule(family)}
     for how, named in rules.items():
         if all(named(own) in tensors and tensors[named(own)].shape == shape for own, shape in wanted.items()):
@@ -33,6 +34,14 @@ def convert(tensors: Mapping[str, Tensor], family: HouseFamily, name: str) -> Co
                 raise ModelError(Problem("", what, f"not of it: {', '.join(more[:2])}"))
             return ConvertedTensors({own: tensors[official_of[own]] for own in wanted}, left, how)
     raise ModelError(_mismatch(tensors, wanted, rules, name))
+
+
+def translated(tensors: Mapping[str, Tensor], family: HouseFamily) -> Mapping[str, Tensor]:
+    """Tensors that another code named, under the official names; others as they are."""
+    if not family.translate:
+        return tensors
+    brought: Mapping[str, Tensor] = _function(family.translate)(tensors)
+    return brought
 
 
 def shapes(family: HouseFamily, name: str) -> dict[str, torch.Size]:
@@ -49,9 +58,13 @@ def official_names(family: HouseFamily, name: str) -> dict[str, str]:
 
 
 def _rule(family: HouseFamily) -> Rule:
-    module, _, function = family.official_name.partition(":")
-    rule: Rule = getattr(importlib.import_module(module), function)
+    rule: Rule = _function(family.official_name)
     return rule
+
+
+def _function(path: str) -> Any:
+    module, _, function = path.partition(":")
+    return getattr(importlib.import_module(module), function)
 
 
 def _left(tensors: Mapping[str, Tensor], official_of: Mapping[str, str], family: HouseFamily) -> dict[str, Tensor]:
