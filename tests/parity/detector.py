@@ -15,7 +15,7 @@ from torch import Tensor
 
 from espalier.layers.deformable_transformer import best_tokens
 from espalier.layers.detr import Criterion, Encoded, Said
-from espalier.layers.matching import Match, Objects, match
+from espalier.layers.matching import Match, Objects
 from espalier.layers.model import Batch
 from espalier.networks.object_queries import ObjectQueries
 from espalier.networks.published import Family
@@ -130,12 +130,17 @@ class Recorder:
         """The product's."""
         return self.inner.weights
 
-    def __call__(self, said: Said, objects: Sequence[Objects]) -> Mapping[str, Tensor]:
+    def __call__(
+        self, said: Said, objects: Sequence[Objects], matches: Sequence[Match] | None = None
+    ) -> Mapping[str, Tensor]:
         """The terms by the product, with the product's own matching."""
-        inner = self.inner
-        matches = match(said.logits_BQC, said.box_BQ4, objects, costs=inner.costs, giou_eps=inner.giou_eps)
-        self.calls.append(Call(said, matches, inner(said, objects, matches)))
+        matches = self.matched(said, objects) if matches is None else matches
+        self.calls.append(Call(said, matches, self.inner(said, objects, matches)))
         return self.calls[-1].terms
+
+    def matched(self, said: Said, objects: Sequence[Objects]) -> list[Match]:
+        """The product's matching."""
+        return self.inner.matched(said, objects)
 
     def scored(
         self, said: Said, objects: Sequence[Objects], matches: Sequence[Match], divisor: float

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from espalier.layers.deformable_attention import Size
 from espalier.layers.positions import cell_positions
@@ -78,8 +77,12 @@ def _projection(channels: int, width: int, *, kernel: int) -> nn.Sequential:
 
 
 def _nearest(padded_BHW: Tensor, map_BCHW: Tensor) -> Tensor:
-    size = map_BCHW.shape[2:]
-    return functional.interpolate(padded_BHW[:, None].float(), size=size, mode="nearest")[:, 0] > 0.5
+    """The mask at a map's size, in whole numbers: runtimes don't agree on how `interpolate` rounds its places."""
+    for axis in (1, 2):
+        cells, pixels = map_BCHW.shape[axis + 1], padded_BHW.shape[axis]
+        place = torch.arange(cells, device=padded_BHW.device) * pixels // cells
+        padded_BHW = padded_BHW.index_select(axis, place)
+    return padded_BHW
 
 
 def _valid_ratio(padded_BHW: Tensor) -> Tensor:
