@@ -1,4 +1,4 @@
-"""What the published weights call our tensors: the names of NVlabs' files, and those of Hugging Face's brought to them."""
+"""What the published weights call our tensors: NVlabs' names, and those of Hugging Face's files brought to them."""
 
 from __future__ import annotations
 
