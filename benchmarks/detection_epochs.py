@@ -65,7 +65,7 @@ def curve(events: Path) -> dict[int, float]:
 
 def reached(curve_of: Mapping[int, float], score: float) -> str:
     """The first epoch with so high a score."""
-    return next((str(epoch) for epoch, value in sorted(curve_of.items()) if value >= score), "never")
+    return next((f"after epoch {epoch}" for epoch, value in sorted(curve_of.items()) if value >= score), "never")
 
 
 def averaged(curves: Sequence[Mapping[int, float]]) -> dict[int, float]:
@@ -95,7 +95,7 @@ def main() -> int:
             found = averaged(curves)
             final = final or max(found[max(found)], 1e-9)  # the first variant's
             values = " ".join(f"{epoch}:{100 * value:.1f}" for epoch, value in sorted(found.items()))
-            print(f"{variant}: {values} · {100 * final:.1f} % reached after epoch {reached(found, final)}", flush=True)
+            print(f"{variant}: {values} · {100 * final:.1f} % reached {reached(found, final)}", flush=True)
     return 0
 
 
