@@ -163,8 +163,18 @@ def make(begun: Begun, train: Index, *, n_val: int, run: Run) -> Recipe:
     )
     learnt = recipe.learnt(train)
     if isinstance(learnt, TileSamples):
-        run.say(learnt.words)
+        _tell_tiles(learnt, run)
     return recipe
+
+
+def _tell_tiles(tiles: TileSamples, run: Run) -> None:
+    """Of what an epoch is made, and which objects are in none of it."""
+    run.say(tiles.words)
+    if tiles.cut.never_shown:
+        run.warn(
+            f"{tiles.cut.never_shown} objects are so large that no tile shows {tiles.least:.0%} of them, so that they are "
+            "ignored regions and not learnt; a larger network.input.tile_px would show them"
+        )
 
 
 def _refuse_tiles(spec: Spec, task: Task) -> None:

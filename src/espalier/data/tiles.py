@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.data.index import UNKNOWN, Index
+from espalier.data.index import Index
 from espalier.data.order import TILES, Sampling, epoch_order, extremes, generator
-from espalier.data.picture_sizes import known_sizes
+from espalier.data.picture_sizes import sizes_of
 from espalier.data.samples import Look, Samples
 from espalier.errors import DataError, Problem
 from espalier.tasks.base import ImageQuery, Located, Sample, Tiled
@@ -38,6 +38,7 @@ class CutIndex:
     size_hw: NDArray[np.int32]  # (N, 2) of the pictures
     touching: Index
     shown: Index
+    never_shown: int  # objects of which no tile shows enough
 
     @cached_property
     def is_empty(self) -> NDArray[np.bool_]:
@@ -57,13 +58,12 @@ class CutIndex:
 def cut_index(index: Index, tiling: Tiling, *, least: float) -> CutIndex:
     """The tiles of all pictures. An object is shown by the tiles that show at least that share of its box.
 
-    Raises DataError for pictures whose size neither the labels nor their headers tell.
+    A picture's size is its header's, whatever the labels say: it is what will be cut. Raises DataError for pictures
+    that can't be read.
     """
-    size_hw = known_sizes(index)
-    unread = np.flatnonzero((size_hw == UNKNOWN).any(axis=1))
-    if len(unread):
-        fix = "espalier data check says what is wrong with them"
-        raise DataError(*(Problem(index.path(int(row)), "its size can't be read", fix=fix) for row in unread[:20]))
+    size_hw, unread = sizes_of([index.path(row) for row in range(len(index))])
+    if unread:
+        raise DataError(*list(unread.values())[:20])
     cut = [tiling.tiles((int(height), int(width))) for height, width in size_hw]
     picture = np.repeat(np.arange(len(index)), [len(tiles) for tiles in cut]).astype(np.int64)
     touching, shown, counts = [], [], []
@@ -77,7 +77,8 @@ def cut_index(index: Index, tiling: Tiling, *, least: float) -> CutIndex:
     all_ = index.parts(picture, picked, offsets)
     is_shown = np.concatenate(shown) if shown else np.zeros(0, np.bool_)
     tiles_ = tuple(tile for tiles in cut for tile in tiles)
-    return CutIndex(index, tiles_, picture, size_hw, all_, all_.keep_annotations(is_shown))
+    never_shown = len(np.unique(picked[~index.is_crowd[picked]])) - len(np.unique(picked[is_shown]))
+    return CutIndex(index, tiles_, picture, size_hw, all_, all_.keep_annotations(is_shown), never_shown)
 
 
 def _in_tiles(
@@ -186,12 +187,12 @@ class TileSamples:
         return np.asarray(self.cut.size_hw.astype(np.int64).prod(axis=1) * 3, np.int64)
 
     def look(self, row: int) -> Look:
-        """A tile and the truth of its picture. Raises DataError where the labels give the picture another size."""
+        """A tile and the truth of its picture. Raises DataError where the picture is no longer the one that was cut."""
         tile, picture = self.cut.tiles[row], int(self.cut.picture[row])
         image_HWC = self.recent.get(picture, self.samples.image)
         if image_HWC.shape[:2] != tile.size_hw:
-            what = f"has {px(image_HWC.shape[:2])} where its labels say {px(tile.size_hw)}"
-            raise DataError(Problem(self.samples.index.path(picture), what, fix="correct the labels"))
+            what = f"has {px(image_HWC.shape[:2])} now, and had {px(tile.size_hw)} when training began"
+            raise DataError(Problem(self.samples.index.path(picture), what, fix="leave the pictures as they are"))
         part_HWC = tile.window.of(image_HWC)
         sample = self.samples.task.sample(
             ImageQuery(image_HWC, self.cut.whole.name(picture)),
@@ -222,5 +223,10 @@ class TileSamples:
 
 
 def tile_samples(samples: Samples, tiling: Tiling, *, least: float, background: float) -> TileSamples:
-    """The tiles of these pictures. Raises DataError for pictures whose size can't be read."""
-    return TileSamples(samples, cut_index(samples.index, tiling, least=least), least, background)
+    """The tiles of these pictures. Raises DataError for pictures that can't be read, and where none shows a thing."""
+    made = TileSamples(samples, cut_index(samples.index, tiling, least=least), least, background)
+    if not made.per_epoch:
+        what = f"no tile of {tiling.tile_px} px shows {least:.0%} of an object"
+        fix = "take a larger network.input.tile_px, or a smaller train.augment.min_visible"
+        raise DataError(Problem(samples.index.source, what, fix=fix))
+    return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,11 +148,24 @@ def test_an_object_is_cut_at_the_tile_and_a_sliver_is_an_ignored_region(samples:
     assert "tile 2 of 3 at 48, 0" in look.sample.name
 
 
-def test_a_picture_of_another_size_than_its_labels_say_is_told(samples: Samples, tmp_path: Path) -> None:
+def test_a_picture_is_cut_as_it_is_whatever_size_its_labels_say(samples: Samples) -> None:
+    wrong = replace(samples.index, size_hw=np.full((3, 2), 4000, np.int32))
+    made = tile_samples(replace(samples, index=wrong), TILING, least=0.5, background=1000)
+    assert [made.look(row).image_HWC.shape for row in range(len(made))] == [(64, 64, 3)] * 9
+
+
+def test_a_picture_that_changes_during_training_is_told(samples: Samples, tmp_path: Path) -> None:
     made = tile_samples(samples, TILING, least=0.5, background=1)
     Image.new("RGB", (64, 64)).save(tmp_path / "0.png")
-    with pytest.raises(DataError, match=r"64 × 64 px.*160 × 64 px|160 × 64 px"):
+    with pytest.raises(DataError, match=r"has 64 × 64 px now, and had 160 × 64 px"):
         made.look(0)
+
+
+def test_objects_that_no_tile_shows_are_counted(samples: Samples) -> None:
+    assert cut_index(samples.index, TILING, least=1.0).never_shown == 0
+    assert cut_index(samples.index, Tiling(32, 0.0), least=1.0).never_shown == 1  # of 50 × 40 px
+    with pytest.raises(DataError, match=r"no tile of 32 px shows 100% of an object\n.*network\.input\.tile_px"):
+        tile_samples(samples.subset([2]), Tiling(32, 0.0), least=1.0, background=1)
 
 
 def test_a_picture_whose_size_cannot_be_read_is_told(tmp_path: Path) -> None:
@@ -160,5 +174,5 @@ def test_a_picture_whose_size_cannot_be_read_is_told(tmp_path: Path) -> None:
         root=str(tmp_path), source="x", format="csv", paths=["a.png"], classes=["a"],
         image_row=np.zeros(0, np.int64), class_id=np.zeros(0, np.int64),
     )  # fmt: skip
-    with pytest.raises(DataError, match="its size can't be read"):
+    with pytest.raises(DataError, match="no picture we know"):
         cut_index(index, TILING, least=0.2)
