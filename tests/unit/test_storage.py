@@ -259,3 +259,23 @@ def test_a_real_full_disk(tmp_path: Path) -> None:
 def test_a_folder_that_vanishes_while_it_is_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="can't be written: No such file"), storage.writing(tmp_path / "gone"):
         (tmp_path / "gone" / "x").write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("rtsp://me:secret@camera/1", "rtsp://camera/1"),
+        ("images: [https://me:s@cret@a.org/x.jpg, b.jpg]", "images: [https://a.org/x.jpg, b.jpg]"),
+        ("https://a.org/@me/x.jpg", "https://a.org/@me/x.jpg"),
+        ("abfs://container@account/x", "abfs://container@account/x"),
+        ("zip://a@b.jpg::photos.zip", "zip://a@b.jpg::photos.zip"),
+    ],
+)
+def test_addresses_without_passwords(given: str, kept: str) -> None:
+    assert storage.without_password(given) == kept
+
+
+def test_a_web_address_with_a_password_is_not_fetched() -> None:
+    with pytest.raises(InputError, match="behind a password") as caught:
+        storage.read_url("http://me:secret@localhost/a.jpg")
+    assert "secret" not in str(caught.value)

@@ -165,8 +165,8 @@ class Run:
         )
 
     def write_spec(self, yaml: str) -> None:
-        """The resolved spec, as spec.yaml."""
-        storage.write_atomic(self.path / "spec.yaml", yaml)
+        """The resolved spec, as spec.yaml; a run is often shown to others, so passwords in addresses are left out."""
+        storage.write_atomic(self.path / "spec.yaml", storage.without_password(yaml))
 
     def folder(self, *parts: str) -> Path:
         """A folder inside the run, made when it is not there."""

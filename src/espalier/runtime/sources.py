@@ -118,7 +118,7 @@ def _sources(
 def _source(path: str, frames: Frames | None) -> PictureSource | VideoSource:
     if frames is not None and video.is_video(path):
         return VideoSource.of(path, frames)
-    return PictureSource(path, path)
+    return PictureSource(storage.without_password(path), path)
 
 
 def _name(item: Any, number: int) -> str:
@@ -136,7 +136,8 @@ def _content(item: Any) -> Source:
 def _refuse_web(path: str, allow_urls: bool) -> None:
     if not allow_urls:
         fix = "add --allow-urls (predict.allow_urls=true), or fetch it yourself"
-        raise InputError(Problem(path, "web addresses are only read when asked to", fix=fix))
+        name = storage.without_password(path)
+        raise InputError(Problem(name, "web addresses are only read when asked to", fix=fix))
 
 
 def _listed(

@@ -13,6 +13,7 @@ import errno
 import importlib
 import json
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -33,6 +34,8 @@ EXTRA_OF_SCHEME = {
 }  # fmt: skip
 """The addresses we open, and the extra that each needs."""
 
+_SECRET = re.compile(r"\b(https?|rtsps?|rtmps?|rtp|udp|tcp|srt)://[^/?#\s]*@")  # in abfs:// it is the container
+
 _WRITE_PROBLEMS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENAMETOOLONG, errno.EFBIG,
      errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ELOOP, errno.EMFILE, errno.ENFILE}
@@ -46,6 +49,11 @@ _INPUT_PROBLEMS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, Per
 def is_remote(path: StrPath) -> bool:
     """Is it an address that is neither a local path nor inside a local zip?"""
     return "://" in str(path) and not str(path).startswith(("zip://", "file://"))
+
+
+def without_password(text: str) -> str:
+    """An address, or a text with addresses in it, without users and their passwords: for whatever is kept or shown."""
+    return _SECRET.sub(r"\1://", text)
 
 
 def _zip_parts(path: StrPath) -> tuple[Path, str] | None:
@@ -223,6 +231,9 @@ def read_url(url: str, *, limit: int = 256 << 20, timeout_s: float = 30.0) -> by
     """What a web address holds. Only for verbs whose user asked for the network. Raises InputError."""
     if not url.startswith(("http://", "https://")):
         raise InputError(Problem(url, "not a web address", "http:// or https://"))
+    if without_password(url) != url:
+        what = "a picture behind a password can't be fetched"
+        raise InputError(Problem(without_password(url), what, fix="fetch it yourself"))
     try:
         with urllib.request.urlopen(url, timeout=timeout_s) as response:
             content: bytes = response.read(limit + 1)

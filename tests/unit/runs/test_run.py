@@ -96,7 +96,7 @@ def test_run_json_holds_what_a_reader_asks_for(tmp_path: Path) -> None:
         run.decisions([Decision("train.lr", "auto", 0.001, "by size"), Decision("train.lr", "auto", 0.002, "again")])
         run.note(seed=3, data={"fingerprint": "ab"}, hardware={"gpu": "none"}, parent="runs/b-001")
         run.note(data={"train": 10})
-        run.write_spec("seed: 3\n")
+        run.write_spec("seed: 3\nat: rtsp://me:secret@camera/1\n")
     found = record(run.path)
     assert found["format_version"] == 1
     assert found["seed"] == 3
@@ -106,7 +106,7 @@ def test_run_json_holds_what_a_reader_asks_for(tmp_path: Path) -> None:
     assert found["hardware"]["cpus"] >= 1
     assert found["versions"]["numpy"] == np.__version__
     assert found["decisions"] == [{"field": "train.lr", "asked": "auto", "chosen": 0.002, "reason": "again"}]
-    assert (run.path / "spec.yaml").read_text() == "seed: 3\n"
+    assert (run.path / "spec.yaml").read_text() == "seed: 3\nat: rtsp://camera/1\n"
     assert found["started"].endswith("+00:00")
 
 
