@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import ssl
 import stat
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier import storage
-from espalier.errors import ImageError, MissingExtraError, Problem
+from espalier.errors import ImageError, InputError, MissingExtraError, Problem
 from espalier.runtime.newest import Newest
 from espalier.tasks.base import ImageQuery
 from espalier.vision.channels import Channels
@@ -35,6 +34,7 @@ SUFFIXES = frozenset(
 PLAYLISTS = frozenset({".m3u8"})
 STREAMS = ("rtsp://", "rtsps://", "rtmp://", "rtmps://", "rtp://", "udp://", "tcp://", "srt://")
 PIPE = "-"
+_CAMERAS = "/dev/video"
 
 _LOCAL = "file,pipe,fd"  # a file must not make us fetch what it names
 _REMOTE = "http,https,httpproxy,tls,tcp,udp,rtp,rtsp,rtmp,rtmps,srt,crypto,data"
@@ -86,7 +86,6 @@ class VideoFacts:
     corrupt_s: float | None = None  # when the first of them is shown
     dropped: int = 0
     stopped: str = ""  # why it ended before its end
-    sound: bool = False
 
     def lost(self, time_s: float | None) -> None:
         """One more frame can't be decoded."""
@@ -115,7 +114,7 @@ class VideoSource:
     @staticmethod
     def of(content: str, frames: Frames) -> VideoSource:
         """The source of that path or address. A password in it stays out of its name."""
-        name = "stdin" if content == PIPE else re.sub(r"(?<=://)[^/@]*@", "", content)
+        name = "stdin" if content == PIPE else storage.without_password(content)
         return VideoSource(name, content, frames, VideoFacts(name))
 
     @property
@@ -129,24 +128,26 @@ class VideoSource:
         Raises MissingExtraError without PyAV. What goes wrong later is kept in `facts`, and ends nothing else.
         """
         found = self._newest() if self.live else _frames(self)
-        for number, frame, pts in found:
+        for read in found:
+            frame = read.frame
             if frame.width * frame.height > max_pixels:
                 what = f"its frames have {frame.width} × {frame.height} px, more than {max_pixels:,}"
                 raise ImageError(Problem(self.name, what, fix="raise data.max_pixels if you trust it"))
             self.facts.taken += 1
             image_HWC = read_image(_upright(frame), channels=channels, max_pixels=max_pixels, name=self.name)
-            name = f"{self.name}#{number:06d}"
-            yield FrameQuery(image_HWC, name, self.name, number, pts, frame.time_base, _rate(frame))
+            name = f"{self.name}#{read.number:06d}"
+            yield FrameQuery(image_HWC, name, self.name, read.number, read.pts, read.time_base, read.rate)
         if not self.facts.taken:
             what = self.facts.stopped or "no frame of it can be decoded"
             fix = "give it longer: predict.timeout_s" if self.live else _FIX
             raise ImageError(Problem(self.name, what, fix=fix))
 
-    def _newest(self) -> Iterator[tuple[int, VideoFrame, int]]:
+    def _newest(self) -> Iterator[_Read]:
         """The newest frame each time, read by a thread; ends where no other comes in time."""
         newest = Newest(_frames(self), timeout_s=self.frames.timeout_s)
-        yield from newest
-        self.facts.dropped = newest.dropped
+        for read in newest:
+            self.facts.dropped = newest.dropped  # each time: whoever looks on may stop at any frame
+            yield read
         if newest.stalled:
             self.facts.stopped = f"no frame came for {self.frames.timeout_s:g} s"
 
@@ -167,6 +168,11 @@ def suffix(path: str) -> str:
     return os.path.splitext(plain.split("?")[0] if "://" in plain else plain)[1].lower()  # noqa: PTH122
 
 
+def _is_fetched(path: str) -> bool:
+    """Does FFmpeg itself go to the network for it?"""
+    return path.startswith(("http://", "https://", *STREAMS))
+
+
 def _is_special(path: str) -> bool:
     """A device or a named pipe."""
     try:
@@ -179,17 +185,27 @@ def _is_special(path: str) -> bool:
 # ---- reading -----------------------------------------------------------------------------------------------------
 
 
-def _frames(source: VideoSource) -> Iterator[tuple[int, VideoFrame, int]]:
-    """(number, frame, pts) of the frames asked for. Raises ImageError for what can't be opened."""
+@dataclass(frozen=True)
+class _Read:
+    """A decoded frame; `pts` counts `time_base` seconds, `rate` is the video's in frames a second."""
+
+    number: int
+    frame: VideoFrame
+    pts: int
+    time_base: Fraction
+    rate: Fraction
+
+
+def _frames(source: VideoSource) -> Iterator[_Read]:
+    """The frames asked for. Raises ImageError for what can't be opened."""
     with _opened(source) as container:
         stream = next((s for s in container.streams.video if s.codec_context is not None), None)
         if stream is None:
             raise ImageError(Problem(source.name, "no video that this program can decode is in it", fix=_FIX))
-        source.facts.sound = bool(container.streams.audio)
         wanted = _Wanted(source.frames)
-        for number, frame, pts in _timed(_decoded(container, stream, source.facts), stream):
-            if wanted(number, pts * frame.time_base):
-                yield number, frame, pts
+        for read in _timed(_decoded(container, stream, source.facts), stream):
+            if wanted(read.number, read.pts * read.time_base):
+                yield read
 
 
 class _Wanted:
@@ -204,7 +220,8 @@ class _Wanted:
             return False
         if not self._every_s:
             return True
-        due = time_s if self._next is None else self._next
+        begun = self._next is not None and time_s >= self._next - self._every_s  # else a stream's clock went back
+        due = self._next if self._next is not None and begun else time_s
         if time_s < due:
             return False
         self._next = due + self._every_s * ((time_s - due) // self._every_s + 1)
@@ -214,21 +231,26 @@ class _Wanted:
 def _opened(source: VideoSource) -> InputContainer:
     av = _pyav()
     path = source.content
-    local = path == PIPE or "://" not in path
-    kind = "v4l2" if local and path.startswith("/dev/video") else None
+    local = not _is_fetched(path)
+    kind = "v4l2" if path.startswith(_CAMERAS) else None
     timeout, options = None if local else source.frames.timeout_s, _options(source)
     try:
-        return av.open(_content(path), "r", format=kind, options=options, metadata_errors="replace", timeout=timeout)
+        found: InputContainer = av.open(
+            _content(path), "r", format=kind, options=options, metadata_errors="replace", timeout=timeout
+        )
+    except InputError as error:
+        raise ImageError(*error.problems) from None
     except (av.FFmpegError, OSError, ValueError) as error:
         fix = _FIX if local else "check that it is on and can be reached from here"
         fix += "; its certificate must be one that this machine trusts (SSL_CERT_FILE)" * path.startswith(_ENCRYPTED)
         raise ImageError(Problem(source.name, f"the video can't be opened: {_reason(error)}", fix=fix)) from None
+    return found
 
 
 def _options(source: VideoSource) -> dict[str, str]:
     """FFmpeg's options for opening a source."""
     path = source.content
-    local = path == PIPE or "://" not in path
+    local = not _is_fetched(path)
     options = {"protocol_whitelist": _LOCAL if local else _REMOTE}
     if path.startswith(("rtsp://", "rtsps://")):
         options["rtsp_transport"] = "tcp"  # UDP loses packets, which are corrupt frames
@@ -245,9 +267,11 @@ def _content(path: str) -> Any:
     """What PyAV opens: FFmpeg reads local files and streams itself, members of a zip and buckets come from us."""
     if path == PIPE:
         return "pipe:0"
-    if "://" in path and not path.startswith(("http://", "https://", *STREAMS)):
+    if _is_fetched(path) or path.startswith(_CAMERAS):
+        return path
+    if "://" in path or not Path(path).exists():
         return storage.open_read(path)
-    return path if "://" in path else f"file:{path}"  # a name with a colon is no protocol
+    return f"file:{path}"  # a name with a colon is no protocol
 
 
 def _decoded(container: InputContainer, stream: VideoStream, facts: VideoFacts) -> Iterator[tuple[int, VideoFrame]]:
@@ -274,32 +298,25 @@ def _decoded(container: InputContainer, stream: VideoStream, facts: VideoFacts) 
             continue
         for frame in frames:
             if frame.is_corrupt:
-                facts.lost(None if frame.pts is None else float(frame.pts * frame.time_base))
+                facts.lost(frame.time)
             else:
                 yield number, frame
             number += 1
 
 
-def _timed(frames: Iterator[tuple[int, VideoFrame]], stream: VideoStream) -> Iterator[tuple[int, VideoFrame, int]]:
+def _timed(frames: Iterator[tuple[int, VideoFrame]], stream: VideoStream) -> Iterator[_Read]:
     """With each frame's time; where the video says none (raw streams), by the usual rate."""
-    rate = stream.average_rate or stream.guessed_rate or _USUAL_RATE
+    rate = Fraction(stream.average_rate or stream.guessed_rate or _USUAL_RATE)
     for number, frame in frames:
-        if frame.time_base is None:
-            frame.time_base = 1 / Fraction(rate)
-        pts = round(number / (rate * frame.time_base)) if frame.pts is None else frame.pts
-        frame.opaque = rate
-        yield number, frame, pts
-
-
-def _rate(frame: VideoFrame) -> Fraction:
-    found: Any = frame.opaque
-    return Fraction(found or _USUAL_RATE)
+        time_base = frame.time_base or 1 / rate
+        pts = round(number / (rate * time_base)) if frame.pts is None else frame.pts
+        yield _Read(number, frame, pts, time_base, rate)
 
 
 def _upright(frame: VideoFrame) -> NDArray[np.uint8]:
     """The frame, RGB uint8, turned and mirrored as its display matrix says (a telephone held upright)."""
     image_HW3: NDArray[Any] = frame.to_ndarray(format="rgb24")
-    data = frame.side_data.get("DISPLAYMATRIX")
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return image_HW3
     a, b, _, c, d, *_ = (int(v) for v in np.frombuffer(bytes(data), np.int32))

@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import threading
+import time
+import zipfile
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,7 @@ import pytest
 
 from espalier.errors import ImageError, InputError, MissingExtraError
 from espalier.runtime.sources import PictureSource, expand, expand_all
-from espalier.runtime.video import FrameQuery, Frames, VideoSource, _options, is_live, is_video
+from espalier.runtime.video import FrameQuery, Frames, VideoSource, _content, _options, _Wanted, is_live, is_video
 from videos import TIMES_MS, moving, spoil, write_clip
 
 
@@ -46,6 +49,20 @@ def test_each_frame_has_the_time_that_the_video_says(tmp_path: Path) -> None:
 )
 def test_some_frames_alone(tmp_path: Path, frames: Frames, numbers: list[int]) -> None:
     assert [frame.frame for frame in read(write_clip(tmp_path / "clip.mkv"), frames)] == numbers
+
+
+def test_a_stream_whose_clock_goes_back_is_read_on() -> None:
+    wanted = _Wanted(Frames(every_s=1.0))
+    times_s = (50, 50.5, 51, 0, 0.5, 1, 2)
+    assert [time_s for number, time_s in enumerate(times_s) if wanted(number, Fraction(time_s))] == [50, 51, 0, 1, 2]
+
+
+@pytest.mark.parametrize("name", ["clips.zip/a/clip.mp4", "zip://a/clip.mp4::clips.zip"])
+def test_videos_in_a_zip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile("clips.zip", "w") as out:
+        out.write(write_clip(tmp_path / "clip.mp4"), "a/clip.mp4")
+    assert [frame.time_s for frame in read(name)] == [ms / 1000 for ms in TIMES_MS]
 
 
 @pytest.mark.parametrize(("turned", "corner"), [(90, (-4, 4)), (180, (-4, -4)), (-90, (4, -4))])
@@ -121,8 +138,9 @@ def test_what_is_a_video_and_what_is_live() -> None:
 
 
 def test_streams_are_read_only_when_asked_to_and_passwords_stay_out_of_names() -> None:
-    with pytest.raises(InputError, match="only read when asked to"):
-        expand_all(["rtsp://camera/1"], frames=Frames())
+    with pytest.raises(InputError, match="only read when asked to") as caught:
+        expand_all(["rtsp://me:secret@camera/1"], frames=Frames())
+    assert "secret" not in str(caught.value)
     (found,) = expand_all(["rtsp://me:secret@camera/1"], frames=Frames(), allow_urls=True)
     assert found.name == "rtsp://camera/1"
     with pytest.raises(InputError, match="several live streams"):
@@ -130,10 +148,26 @@ def test_streams_are_read_only_when_asked_to_and_passwords_stay_out_of_names() -
 
 
 def test_ffmpeg_opens_only_what_was_asked_for_and_checks_certificates() -> None:
-    assert _options(VideoSource.of("clip.mp4", Frames())) == {"protocol_whitelist": "file,pipe,fd"}
+    for path in ("clip.mp4", "zip://clip.mp4::clips.zip", "s3://bucket/clip.mp4"):
+        assert _options(VideoSource.of(path, Frames())) == {"protocol_whitelist": "file,pipe,fd"}
     options = _options(VideoSource.of("rtsps://camera/1", Frames()))
     assert options["tls_verify"] == "1"
     assert "file" not in options["protocol_whitelist"].split(",")
+
+
+def test_a_camera_is_opened_by_its_device() -> None:
+    assert _content("/dev/video0") == "/dev/video0"  # as file:/dev/video0 there is no such device
+    assert _content("/dev/null") == "file:/dev/null"
+
+
+def test_dropped_frames_are_known_whenever_it_is_stopped(tmp_path: Path) -> None:
+    found = source(write_clip(tmp_path / "clip.mp4"), Frames(live=True))
+    frames = found.queries()
+    last = next(frames).frame
+    while last < 7:
+        time.sleep(0.2)
+        last = next(frames).frame
+    assert found.facts.taken + found.facts.dropped == 8
 
 
 def test_a_pipe_that_stops_ends_with_what_came(tmp_path: Path) -> None:
