@@ -11,8 +11,3 @@ def file_name(name: str) -> str:
     """The last part of a picture's name without its ending, in letters that any file may have."""
     last = re.split(r"[/\\]", name.split("::")[0].split("?")[0].rstrip("/\\"))[-1]
     return UNSAFE.sub("_", last.rpartition(".")[0] or last)[:80] or "picture"
-
-
-def safe(word: str) -> str:
-    """Any word, such as a class's name, in letters that any file may have."""
-    return UNSAFE.sub("_", word).strip(".")[:80] or "_"

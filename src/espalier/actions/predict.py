@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,28 +96,40 @@ def _answer(
     live = any(isinstance(source, VideoSource) and source.live for source in sources)
     predictor = model.predictor(batch_size=1 if live else asked.batch_size)  # a batch of live frames would be old
     tracks = Tracks(model.task, asked.track_s) if asked.track != "none" else None
-    writers = _writers(asked, model, run)
-    files: list[str] = []
-    said_at = time.monotonic()
-    try:
+    speaker, writers, files = _Speaker(run), _writers(asked, model, run), list[str]()
+    with ExitStack() as ending:  # closes the others, too, where one can't be
+        for writer in reversed(writers):
+            ending.callback(_close, writer, files)
         for query, prediction in predictor.pairs(reader.queries(sources)):
             said = prediction if tracks is None else tracks(query, prediction)
             answer = Answer(page.count, query, said, model)
             for writer in writers:
                 writer.add(answer)
-            if page.count < _SAID:
-                run.say(f"{query.name}: {answer.words}")
-            elif time.monotonic() - said_at > _SAID_EVERY_S:
-                said_at = time.monotonic()
-                run.say(f"{page.count} pictures so far; now {query.name}")
+            speaker.tell(answer)
             page.add(answer)
         for name, error in reader.unreadable:
             for writer in writers:
                 writer.failed(name, error)
-    finally:
-        for writer in writers:
-            files += writer.close()
     return files
+
+
+def _close(writer: Writer, files: list[str]) -> None:
+    files += writer.close()
+
+
+class _Speaker:
+    """Tells what is said of the first pictures, and later how many there were."""
+
+    def __init__(self, run: Run) -> None:
+        self._run, self._said_at = run, time.monotonic()
+
+    def tell(self, answer: Answer) -> None:
+        """One more."""
+        if answer.number < _SAID:
+            self._run.say(f"{answer.query.name}: {answer.words}")
+        elif time.monotonic() - self._said_at > _SAID_EVERY_S:
+            self._said_at = time.monotonic()
+            self._run.say(f"{answer.number} pictures so far; now {answer.query.name}")
 
 
 def _writers(asked: PredictSpec, model: OpenModel, run: Run) -> list[Writer]:
@@ -128,7 +141,7 @@ def _writers(asked: PredictSpec, model: OpenModel, run: Run) -> list[Writer]:
         ("csv" in formats, lambda: CsvFile(run.path)),
         ("pictures" in formats, lambda: DrawnPictures(run.path)),
         ("video" in formats, lambda: DrawnVideos(run.path)),
-        ("crops" in formats, lambda: Crops(run.path, asked.crop_margin)),
+        ("crops" in formats, lambda: Crops(run.path, model.classes, asked.crop_margin)),
         (bool(data), lambda: DataSets(run.path, data, model)),
     ]
     return [make() for wanted, make in made if wanted]

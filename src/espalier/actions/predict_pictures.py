@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from espalier import storage
-from espalier.actions.file_names import safe
 from espalier.actions.predict_answer import Answer
+from espalier.data.formats.folders import class_folder
 from espalier.vision.draw import to_rgb8
 
 
@@ -37,8 +39,9 @@ class DrawnPictures:
 class Crops:
     """`crops/CLASS/PICTURE-ROW.jpg`: each box cut out, a folder for each class, as `fit` takes them."""
 
-    def __init__(self, folder: Path, margin: float) -> None:
+    def __init__(self, folder: Path, classes: Sequence[str], margin: float) -> None:
         self._folder, self._margin = storage.make_folder(folder / "crops"), margin
+        self._class_folders = class_folders(classes)
 
     def add(self, answer: Answer) -> None:
         """A picture for each box that is said and has a part inside the picture."""
@@ -48,7 +51,7 @@ class Crops:
         for row, (class_id, box) in enumerate(zip(labels.class_id, labels.box_xyxy, strict=True)):
             crop_HWC = cut_out(answer.query.image_HWC, box, self._margin)
             if crop_HWC.size:
-                folder = storage.make_folder(self._folder / safe(answer.model.classes[class_id]))
+                folder = storage.make_folder(self._folder / self._class_folders[class_id])
                 write_jpeg(folder / f"{answer.number:05d}-{answer.stem}-{row:03d}.jpg", to_rgb8(crop_HWC), quality=95)
 
     def failed(self, name: str, error: str) -> None:
@@ -57,6 +60,13 @@ class Crops:
     def close(self) -> list[str]:
         """The folder."""
         return ["crops/"]
+
+
+def class_folders(classes: Sequence[str]) -> list[str]:
+    """A folder's name for each class, with the class's number where those of several would be the same."""
+    names = [class_folder(name) for name in classes]
+    same = Counter(name.lower() for name in names)
+    return [f"{name}-{number}" if same[name.lower()] > 1 else name for number, name in enumerate(names)]
 
 
 def cut_out(image_HWC: NDArray[Any], box_xyxy: NDArray[Any], margin: float) -> NDArray[Any]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ENCODERS = ("libx264", "libopenh264")
 _LOOKS = {"crf": "20", "preset": "veryfast"}
 _BT709, _LIMITED = 1, 1  # FFmpeg's numbers
+_WENT_BACK_S = 1
 
 
 class DrawnVideos:
@@ -73,7 +74,8 @@ class _Film:
         codec = next((name for name in ENCODERS if name in self._av.codecs_available), "")
         if not codec:
             raise StorageError(Problem(str(path), "this PyAV can't write H.264", fix="pip install 'av' from PyPI"))
-        self._container: OutputContainer = self._av.open(str(path), "w")
+        with storage.writing(path):
+            self._container: OutputContainer = self._av.open(f"file:{path}", "w", format="mp4")  # it may hold a colon
         self._stream: VideoStream = self._container.add_stream(codec, rate=first.rate, options=_LOOKS)
         self._stream.height, self._stream.width = image_HW3.shape[:2]
         self._stream.pix_fmt = "yuv420p"
@@ -87,17 +89,23 @@ class _Film:
         return frame.video == self._video and image_HW3.shape == self._shape and frame.time_base == self._time_base
 
     def add(self, frame: FrameQuery, image_HW3: NDArray[np.uint8]) -> None:
-        """The frame at its time, counted from the first; later than the one before also where the source errs."""
+        """The frame at its time, counted from the first; later than the one before also where the source errs, or where
+        a stream's clock begins anew."""
         made = self._av.VideoFrame.from_ndarray(image_HW3, format="rgb24")
         made = made.reformat(format="yuv420p", dst_colorspace="itu709")
         made.time_base = frame.time_base
+        if (frame.pts - self._start - self._last) * frame.time_base < -_WENT_BACK_S:
+            self._start = frame.pts - self._last - 1
         made.pts = self._last = max(self._last + 1, frame.pts - self._start)
         self._mux(made)
 
     def close(self) -> None:
         """Writes what the encoder still holds."""
-        self._mux(None)
-        self._container.close()
+        try:
+            self._mux(None)
+        finally:
+            with storage.writing(self._path):
+                self._container.close()
 
     def _mux(self, frame: Any) -> None:
         try:

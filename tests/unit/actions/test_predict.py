@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,11 +16,13 @@ from PIL import Image
 
 from espalier.actions import predict as verb
 from espalier.actions.models import lookup
+from espalier.actions.predict_answer import Answer
+from espalier.actions.predict_files import JsonFile
 from espalier.actions.predict_page import SHOWN
-from espalier.actions.predict_pictures import cut_out
-from espalier.actions.predict_video import padded
+from espalier.actions.predict_pictures import class_folders, cut_out
+from espalier.actions.predict_video import DrawnVideos, padded
 from espalier.data.formats import read_index
-from espalier.errors import ImageError, UsageError
+from espalier.errors import ImageError, StorageError, UsageError
 from espalier.runs.run import Run
 from espalier.runtime.video import FrameQuery
 from espalier.spec.load import load_spec
@@ -127,6 +130,18 @@ def test_what_was_answered_is_whole_after_an_interruption(
     assert len((tmp_path / "run" / "predictions.csv").read_text().splitlines()) == 3
 
 
+def test_files_are_ended_also_where_one_can_not_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two: list[str]
+) -> None:
+    def full(self: JsonFile) -> list[str]:
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(JsonFile, "close", full)
+    with pytest.raises(StorageError, match="full"):
+        run_predict(tmp_path, monkeypatch, two)
+    assert len((tmp_path / "run" / "predictions.csv").read_text().splitlines()) == 4
+
+
 @pytest.mark.parametrize("name", ["coco", "yolo"])
 def test_predictions_read_back_as_labels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two: list[str], name: str
@@ -202,6 +217,12 @@ def test_each_box_is_cut_out_into_a_folder_of_its_class(
     assert (run.path / "pictures" / "00001-b.jpg").is_file()
 
 
+def test_classes_keep_their_names_as_folders_and_never_share_one() -> None:
+    assert class_folders(["犬", "traffic light", "a/b", "A_b", "..", "x"]) == [
+        "犬", "traffic light", "a_b-2", "A_b-3", "picture", "x",
+    ]  # fmt: skip
+
+
 def test_crops_end_at_the_picture() -> None:
     image = np.arange(100).reshape(10, 10, 1)
     assert cut_out(image, np.array([-5, 8, 3, 20]), 0.0).shape == (2, 3, 1)
@@ -270,6 +291,17 @@ def test_the_drawn_video_has_the_times_of_the_source(tmp_path: Path, monkeypatch
     near = image[160:200, 200:240].astype(int)
     assert (np.abs(near - colour_of(1)).max(axis=-1) < 40).sum() > 30  # the box
     assert (near.min(axis=-1) > 220).sum() > 30  # the square inside
+
+
+def test_a_drawn_stream_whose_clock_begins_anew_goes_on(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    videos = DrawnVideos(tmp_path / "a:b")
+    for number, pts in enumerate((90000, 90040, 0, 40)):
+        frame = FrameQuery(moving(number), "s", "s", number, pts, Fraction(1, 1000))
+        videos.add(Answer(number, frame, _square(frame.image_HWC), Detector()))  # type: ignore[arg-type]
+    videos.close()
+    with av.open(f"file:{tmp_path}/a:b/videos/s.mp4") as container:
+        assert [round(1000 * frame.time) for frame in container.decode(video=0)] == [0, 40, 41, 81]
 
 
 def test_the_same_object_keeps_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,9 +51,9 @@ class Folders:
         """The folders are the labels; says how many boxes, outlines and further labels they can't hold."""
         classes = next(iter(splits.values())).classes
         lost = {
-            "classes under another name, since theirs can't be a folder's": sum(_folder(c) != c for c in classes),
+            "classes under another name, since theirs can't be a folder's": sum(class_folder(c) != c for c in classes),
             "classes put together with another, since their folders have one name": len(classes)
-            - len({_folder(name).lower() for name in classes}),
+            - len({class_folder(name).lower() for name in classes}),
         }
         for index in splits.values():
             for what, count in _lost(index).items():
@@ -121,10 +121,10 @@ def _empty(root: str, classes: Sequence[str]) -> list[Finding]:
 
 def _class_of(index: Index, row: int) -> str:
     start, stop = index.offsets[row], index.offsets[row + 1]
-    return _folder(index.classes[index.class_id[start]]) if stop > start else "_without_label"
+    return class_folder(index.classes[index.class_id[start]]) if stop > start else "_without_label"
 
 
-def _folder(label: str) -> str:
+def class_folder(label: str) -> str:
     """The class's name as that of a folder that readers see: none that is hidden, and none inside another."""
     name = safe_name(label.replace("/", "_").replace("\\", "_"))
     return f"_{name[1:]}" if name.startswith(".") else name.rstrip(". ") or "_"
