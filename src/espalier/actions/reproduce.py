@@ -25,10 +25,7 @@ OF_PAPER = ("seed", "licences", "data", "train")
 """Sections of the user's spec that go over the published values; each difference is told."""
 
 _NO_MATTER = frozenset(
-    {
-        *("preset", "backbone.name", "backbone.weights", "backbone.download", "dropout", "freeze_batch_norm"),
-        "detections",
-    }
+    {"preset", "backbone.name", "backbone.weights", "backbone.download", "dropout", "freeze_batch_norm", "detections"}
 )
 """Fields of a network in which a checkpoint of it may differ."""
 
@@ -57,8 +54,10 @@ def reproduce(spec: Spec, run: Run) -> dict[str, Any]:
     if asked.name is None:
         raise UsageError(Problem("reproduce.name", "no result was named", fix="espalier reproduce NAME --coco DIR"))
     published = Published(asked.name, *find(asked.name))
-    theirs = published_spec(published, asked.coco or "DATA", _devices(spec))
+    devices = _devices(spec)
+    theirs = published_spec(published, asked.coco or "DATA", devices)
     ours, changed = _over(theirs, spec)
+    changed += [] if asked.eval_only else _step_changed(published, ours, devices)
     for block in settings(published.name, published.result, theirs, published.layout):
         run.block("settings", block)
     for line in changed:
@@ -66,7 +65,7 @@ def reproduce(spec: Spec, run: Run) -> dict[str, Any]:
     if asked.coco is not None:
         published.layout.check(asked.coco, ("val",) if asked.eval_only else ("train", "val"))
     run.write_spec(to_yaml(ours))
-    why_not = _why_not(published, spec)
+    why_not = _why_not(published, spec, ours)
     found = None if why_not else _measured(published, ours, spec, run)
     return _told(published, found, why_not, changed, run)
 
@@ -98,7 +97,16 @@ def _over(theirs: Spec, spec: Spec) -> tuple[Spec, list[str]]:
     return ours, changed
 
 
-def _why_not(published: Published, spec: Spec) -> str:
+def _step_changed(published: Published, ours: Spec, devices: int) -> list[str]:
+    """A line where a step has another number of pictures: not every number of devices divides the published one."""
+    train, wanted = ours.train, published.result.step_pictures
+    if train.batch_size == "auto":
+        return [f"pictures in a step: {wanted} → auto"]
+    count = train.batch_size * train.accumulate * devices
+    return [f"pictures in a step: {wanted} → {count}"] if count != wanted else []
+
+
+def _why_not(published: Published, spec: Spec, ours: Spec) -> str:
     """Why nothing is run here; '' where it is."""
     asked = spec.reproduce
     if asked.coco is None:
@@ -108,8 +116,8 @@ def _why_not(published: Published, spec: Spec) -> str:
             f"no weights: no program can fetch them; get {published.result.checkpoint}, and name it by --weights FILE"
         )
     if not asked.eval_only and spec.train.device == "auto" and not _accelerated():
-        epochs = published_spec(published, asked.coco, 1).train.epochs
-        return f"no accelerator for {epochs} epochs of {published.layout.title}; train.device=cpu begins all the same"
+        work = f"{ours.train.epochs} epochs of {published.layout.title}"
+        return f"no accelerator for {work}; train.device=cpu begins all the same"
     return ""
 
 
