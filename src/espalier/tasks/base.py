@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from espalier.blocks import Block, Figure
 from espalier.errors import InputError, ModelError, Problem, UsageError
 from espalier.vision.geometry import Geometry
+from espalier.vision.mask_file import MaskFile
 from espalier.vision.tiling import Window
 
 
@@ -46,6 +47,8 @@ class Annotations:
     """(n,) px² as the labels give it, NaN where they don't; None where they give none."""
     unlabelled: tuple[int, ...] = ()
     """Classes that the picture was not labelled for: wherever they are, they are neither right nor wrong."""
+    mask: MaskFile | None = None
+    """The class of every pixel, where a file says it; then `class_id` are the classes that it shows."""
 
 
 @dataclass(frozen=True)

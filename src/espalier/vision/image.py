@@ -48,7 +48,7 @@ from espalier.vision.header import (
 )  # fmt: skip
 from espalier.vision.tiff import band_tiff, read_bands
 
-__all__ = ["MAX_PIXELS", "SUFFIXES", "PictureInfo", "Source", "probe", "read_image"]
+__all__ = ["MAX_PIXELS", "SUFFIXES", "PictureInfo", "Source", "probe", "read_image", "read_values"]
 Source = str | Path | bytes | NDArray[Any] | Image.Image
 
 SUFFIXES = frozenset(
@@ -87,6 +87,17 @@ def read_image(
             return as_channels(_from_pillow(source, channels, max_pixels), channels, where=where)
         with _open(source) as file:
             return as_channels(_decode(file, channels, max_pixels), channels, where=where)
+
+
+def read_values(source: Source, *, max_pixels: int = MAX_PIXELS, name: str = "") -> NDArray[Any]:
+    """What the pixels of a mask are, upright: (H, W) uint8 or uint16, or the colours (H, W, 3).
+
+    Of a palette the numbers count, not its colours; of one bit 0 and 1; alpha is dropped. Raises as `read_image` does.
+    """
+    where = name or _where(source)
+    with _told(where), _open(source) as file:
+        values = _values(file, max_pixels)
+    return values[:, :, 0] if values.ndim == 3 and values.shape[2] < 3 else values[:, :, :3]
 
 
 # ---- opening -----------------------------------------------------------------------------------------------------
@@ -164,6 +175,17 @@ def _decode(file: IO[bytes], channels: Channels, max_pixels: int) -> NDArray[Any
         picture.load()  # Pillow tells a truncated file from a whole one; OpenCV does not always
         return _upright(_deep_colour(file, picture.mode), info.orientation)
     return _upright(_pixels(picture, channels), info.orientation)
+
+
+def _values(file: IO[bytes], max_pixels: int) -> NDArray[Any]:
+    if is_npy(file) or band_tiff(file) is not None:
+        return _decode(file, "auto", max_pixels)
+    picture = open_picture(file)
+    if picture.mode not in ("P", "1"):
+        return _decode(file, "auto", max_pixels)
+    info = info_of(picture)
+    refuse_large(info, "auto", file.seek(0, io.SEEK_END), max_pixels)
+    return _upright(np.asarray(picture).astype(np.uint8)[:, :, None], info.orientation)
 
 
 def _from_pillow(picture: Image.Image, channels: Channels, max_pixels: int) -> NDArray[Any]:

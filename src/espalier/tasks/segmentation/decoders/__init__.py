@@ -1,0 +1,1 @@
+"""Raw outputs → `SegmentMap`: a file for each decoder and version, which never changes once a bundle used it."""

@@ -1,0 +1,116 @@
+"""A picture's classes as a file: an image whose values, or colours, are classes; decoded when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espalier.errors import DataError, Problem
+from espalier.vision.class_maps import ClassMap, dtype_of, ignored
+from espalier.vision.image import MAX_PIXELS, read_values
+
+IGNORE = -1
+
+
+@dataclass(frozen=True)
+class MaskValues:
+    """What the values of mask files mean: (value, class id, or `IGNORE`) each.
+
+    A colour's value is its red, green and blue in one number, red highest. Values that are not named are an error.
+    """
+
+    named: tuple[tuple[int, int], ...]
+    classes: int
+    colours: bool = False
+
+    def classes_of(self, raw_HW: NDArray[Any], *, where: str) -> ClassMap:
+        """(H, W) class map of a mask's values. Raises DataError for a value that is not named."""
+        dtype = dtype_of(self.classes)
+        if raw_HW.dtype not in (np.uint8, np.uint16):
+            values, place = np.unique(raw_HW, return_inverse=True)
+            return self._looked_up(values, where, dtype)[place].reshape(raw_HW.shape)
+        known_V, table_V = self._tables(int(np.iinfo(raw_HW.dtype).max) + 1, dtype)
+        if not known_V.all():
+            used = np.flatnonzero(np.bincount(raw_HW.ravel(), minlength=len(known_V)))
+            if not known_V[used].all():
+                raise self.unknown(used[~known_V[used]], where)
+        return table_V.take(raw_HW)
+
+    def _looked_up(self, values: NDArray[Any], where: str, dtype: np.dtype[Any]) -> ClassMap:
+        named = dict(self.named)
+        strange = [value for value in values.tolist() if value not in named]
+        if strange:
+            raise self.unknown(strange, where)
+        return np.array([self._stored(named[value], dtype) for value in values.tolist()], dtype)
+
+    def _tables(self, size: int, dtype: np.dtype[Any]) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+        known_V, table_V = np.zeros(size, np.bool_), np.full(size, ignored(dtype), dtype)
+        for value, class_id in self.named:
+            if value < size:
+                known_V[value], table_V[value] = True, self._stored(class_id, dtype)
+        return known_V, table_V
+
+    @staticmethod
+    def _stored(class_id: int, dtype: np.dtype[Any]) -> int:
+        return ignored(dtype) if class_id == IGNORE else class_id
+
+    def unknown(self, values: Sequence[int] | NDArray[Any], where: str) -> DataError:
+        """The error for values in a mask that no class has."""
+        shown = ", ".join(self.word(int(value)) for value in values[:5]) + (", …" if len(values) > 5 else "")
+        what = f"the mask has the {'colour' if self.colours else 'value'} {shown}, which no class has"
+        fix = "give it a class, or 'ignore', in the masks' classes.csv"
+        return DataError(Problem(where, what, f"one of {self.words}", fix))
+
+    def word(self, value: int) -> str:
+        """A value as people write it: 7, or #ff8000."""
+        return f"#{value:06x}" if self.colours else str(value)
+
+    @property
+    def words(self) -> str:
+        """The values that are named, the first ones."""
+        first = ", ".join(self.word(value) for value, _ in self.named[:10])
+        return first + (", …" if len(self.named) > 10 else "")
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """One picture's mask. `size_hw` is what the file's header says."""
+
+    path: str
+    size_hw: tuple[int, int]
+    values: MaskValues
+
+    def read(self) -> ClassMap:
+        """(H, W) class map, not to be written to. Raises DataError for a file or a value that can't be used."""
+        return _read(self)
+
+
+@lru_cache(maxsize=2)  # tiles of one picture, and its prediction's score, ask for the same one
+def _read(mask: MaskFile) -> ClassMap:
+    raw_HW = read_raw(mask.path, colours=mask.values.colours)
+    found_HW = mask.values.classes_of(raw_HW, where=mask.path)
+    found_HW.setflags(write=False)
+    return found_HW
+
+
+def read_raw(path: str, *, colours: bool, max_pixels: int = MAX_PIXELS) -> NDArray[Any]:
+    """(H, W) the values of a mask file, or with `colours` its colours as numbers. Raises ImageError, DataError."""
+    values = read_values(path, max_pixels=max_pixels)
+    if values.ndim == 2:
+        if colours:
+            raise DataError(Problem(path, "the mask has no colours", "a picture in colours, as the classes are named"))
+        return values
+    if values.dtype != np.uint8:
+        raise DataError(Problem(path, "the mask has colours of 16 bit", "8-bit colours, or one channel of class ids"))
+    red, green, blue = (values[:, :, band] for band in range(3))
+    if colours:
+        return np.asarray((red.astype(np.int32) << 16) | (green.astype(np.int32) << 8) | blue)
+    if np.array_equal(red, green) and np.array_equal(red, blue):
+        return np.ascontiguousarray(red)
+    what = "the mask is in colours, and which class a colour is was not said"
+    raise DataError(Problem(path, what, "a classes.csv beside the masks: colour,class", "#ff0000,road"))
