@@ -8,8 +8,8 @@ published. Ours are the plain Deformable DETR, and DINO with denoising (dropout 
 Deformable DETR with deformable attention of standard operators, as on a device without a faster way. They take turns,
 round by round; a ratio is the median over the rounds of a way's time over transformers' in the same round, in the
 processor's time (--clock wall: the clock's). Peak memory is that of a fresh process for each way, above what it held
-before its second step. The share of matching and losses is that of `losses` and its backward pass down to the answers.
-Fails where an aim is missed.
+after a step on a small picture. The share of matching and losses is that of `losses` and its backward pass down to
+the answers. Fails where an aim is missed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import dataclasses
 import json
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
 from statistics import median
@@ -42,21 +42,22 @@ CLASSES = 91
 PEER, OURS, STANDARD, DINO = "transformers", "deformable_detr", "standard", "dino"
 AIMS = {OURS: (0.8, 0.9), DINO: (1.85, None)}  # of transformers' time and of its peak memory
 SHARE = 0.10  # matching and losses of a step
-Step = Callable[[], object]
+SMALL = (128, 192)  # a picture of the warm-up before the memory of a step is taken
+Step = Callable[[Batch], object]
 
 
 # ---- what is measured ------------------------------------------------------------------------------------------------
 
 
-def drawn(options: argparse.Namespace) -> Batch:
+def drawn(count: int, size_hw: Sequence[int]) -> Batch:
     """Noise with 5 to 10 boxes a picture."""
     made = torch.Generator().manual_seed(0)
-    height, width = options.size
-    counts = [5 + n % 6 for n in range(options.batch)]
-    classes = [torch.randint(0, CLASSES, (count,), generator=made) for count in counts]
-    boxes = [torch.rand(count, 4, generator=made) * 0.3 + 0.2 for count in counts]
-    image = torch.randn(options.batch, 3, height, width, generator=made)
-    valid = torch.tensor([[height, width]] * options.batch)
+    height, width = size_hw
+    counts = [5 + n % 6 for n in range(count)]
+    classes = [torch.randint(0, CLASSES, (n,), generator=made) for n in counts]
+    boxes = [torch.rand(n, 4, generator=made) * 0.3 + 0.2 for n in counts]
+    image = torch.randn(count, 3, height, width, generator=made)
+    valid = torch.tensor([[height, width]] * count)
     return Batch({"image": image, "valid_hw": valid}, {"class_N": classes, "box_N4": boxes})
 
 
@@ -99,14 +100,14 @@ def freeze(model: nn.Module, prefix: str) -> None:
             parameter.requires_grad_(False)
 
 
-def step_of(way: str, batch: Batch, *, device: torch.device | str = "cpu") -> Step:
-    """A training step; the batch is on the device."""
+def step_of(way: str, *, device: torch.device | str = "cpu") -> Step:
+    """A training step on a batch of the device."""
     if way == PEER:
-        return partial(their_step, theirs().to(device), batch)
-    return partial(our_step, ours(OURS if way == STANDARD else way).to(device), batch, way == STANDARD)
+        return partial(their_step, theirs().to(device))
+    return partial(our_step, ours(OURS if way == STANDARD else way).to(device), way == STANDARD)
 
 
-def our_step(model: Any, batch: Batch, standard: bool) -> None:
+def our_step(model: Any, standard: bool, batch: Batch) -> None:
     """With `standard`, deformable attention by standard operators."""
     model.zero_grad(set_to_none=True)
     way = (lambda *given: standard_attention) if standard else deformable_attention.way_for
@@ -128,10 +129,10 @@ def their_step(model: Any, batch: Batch) -> None:
 # ---- matching and losses alone ---------------------------------------------------------------------------------------
 
 
-def scoring(model: Any, batch: Batch) -> Step:
+def scoring(model: Any, batch: Batch) -> Callable[[], None]:
     """`losses` and its backward pass with the answers given: matching and losses, and denoising's draws."""
     seen: dict[str, Any] = {}
-    names = ("encode", "answers")
+    names = ("encode", "decoded" if hasattr(model, "decoded") else "answers")
 
     def kept(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -167,9 +168,9 @@ def cut(value: Any) -> Any:
 
 def measure_peak(options: argparse.Namespace) -> None:
     """What a child does: prints the megabytes that a step adds."""
-    step = step_of(options.child, drawn(options))
-    step()  # whatever is loaded at the first call
-    print(json.dumps(added_mb(step)))
+    step = step_of(options.child)
+    step(drawn(1, SMALL))  # whatever is loaded at the first call
+    print(json.dumps(added_mb(partial(step, drawn(options.batch, options.size)))))
 
 
 def peak(way: str, options: argparse.Namespace) -> float:
@@ -198,14 +199,14 @@ def main() -> int:
 
 def compare(options: argparse.Namespace) -> int:
     """A table; 0 when every aim that could be asked is met."""
-    batch, clock = drawn(options), CLOCKS[options.clock]
+    batch, clock = drawn(options.batch, options.size), CLOCKS[options.clock]
     ways = [OURS, STANDARD, DINO]
     if find_spec("transformers"):
         ways.insert(0, PEER)
     else:
         print("transformers isn't installed: only ours are timed, and no aim is asked")
     first = ways[0]
-    times = in_turns({way: step_of(way, batch) for way in ways}, rounds=options.rounds, clock=clock)
+    times = in_turns({way: partial(step_of(way), batch) for way in ways}, rounds=options.rounds, clock=clock)
     height, width = options.size
     words = f"{options.threads} threads, {platform.machine()}, batch {options.batch} at {height}×{width}"
     print(f"torch {torch.__version__}, {words}, {options.rounds} rounds in turns")
