@@ -91,7 +91,7 @@ class BatchMaker:
         """A batch that takes as much memory as any: `count` times the picture with most labels (with mosaic, four of
         it), padded to the height and the width of the tallest and the widest."""
         plain = replace(self, augment=None)
-        rows = self.samples.extremes()
+        rows = [self.samples.fullest] if self.prepare.one_size else self.samples.extremes()
         items = [plain._item(row, Plan(0, 0, np.array(rows), mix=False), 0) for row in rows]
         size_hw = self._size(items)
         maps = [on_larger(each, size_hw) for each in items[0].changed.geometries]

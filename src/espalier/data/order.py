@@ -31,10 +31,15 @@ def epoch_order(index: Index, sampling: Sampling, *, seed: int, epoch: int) -> N
     return _balanced(_rows_by_class(index), len(index), rng)
 
 
+def fullest(index: Index) -> int:
+    """The row with most labels."""
+    return int(np.diff(index.offsets).argmax())
+
+
 def extremes(index: Index, size_hw: NDArray[np.int32]) -> list[int]:
-    """The row with most labels, and those of the widest, the tallest and the squarest picture: what padding goes by."""
+    """The fullest row, and those of the widest, the tallest and the squarest picture: what padding goes by."""
     ratio = np.log(np.maximum(size_hw[:, 1], 1) / np.maximum(size_hw[:, 0], 1))
-    found = (np.diff(index.offsets).argmax(), ratio.argmax(), ratio.argmin(), np.abs(ratio).argmin())
+    found = (fullest(index), ratio.argmax(), ratio.argmin(), np.abs(ratio).argmin())
     return list(dict.fromkeys(int(row) for row in found))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.data.index import Index
-from espalier.data.order import Sampling, epoch_order, extremes
+from espalier.data.order import Sampling, epoch_order, extremes, fullest
 from espalier.data.picture_sizes import known_sizes
 from espalier.tasks.base import ImageQuery, Sample, Task
 from espalier.vision.channels import Channels
@@ -94,6 +94,11 @@ class Samples:
     def others(self, row: int, count: int, rng: np.random.Generator) -> list[int]:
         """Rows that may make a mosaic with that one."""
         return [int(other) for other in rng.integers(0, len(self), count)]
+
+    @property
+    def fullest(self) -> int:
+        """The row with most labels."""
+        return fullest(self.index)
 
     def extremes(self) -> list[int]:
         """The row with most labels first, then those whose shapes are furthest from each other."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.data.index import Index
-from espalier.data.order import TILES, Sampling, epoch_order, extremes, generator
+from espalier.data.order import TILES, Sampling, epoch_order, extremes, fullest, generator
 from espalier.data.picture_sizes import sizes_of
 from espalier.data.samples import Look, Samples
 from espalier.errors import DataError, Problem
@@ -209,6 +209,11 @@ class TileSamples:
         if isinstance(task, Located):
             sample = task.cut(sample, tile.window.geometry(tile.size_hw), min_visible=self.least)
         return task.inside(sample, tile.window) if isinstance(task, Tiled) else sample
+
+    @property
+    def fullest(self) -> int:
+        """The row with most labels."""
+        return fullest(self.index)
 
     def extremes(self) -> list[int]:
         """The row with most labels first, then those whose shapes are furthest from each other."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -194,3 +195,12 @@ class TestWorst:
     def test_a_mosaic_may_hold_four_of_it(self, tmp_path: Path) -> None:
         worst = self.loader(tmp_path, AugmentSpec(mosaic=0.5), batch=1).worst()
         assert [len(boxes) for boxes in worst.targets["box_N4"]] == [20]
+
+    def test_no_header_is_read_where_every_picture_gets_one_size(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        loader = self.loader(tmp_path)
+        prepare = standard_prepare(size_hw=(64, 96), fit="stretch")
+        fixed = replace(loader._maker, prepare=Prepare(prepare.inputs, valid=(ValidInput(),)))
+        monkeypatch.setattr("espalier.data.samples.known_sizes", None)
+        assert fixed.worst(2).inputs["image"].shape == (2, 3, 64, 96)
