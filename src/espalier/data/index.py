@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -133,9 +133,14 @@ class Index:
 
     def labelled_for(self, names: Sequence[str], rows: Sequence[int] | None = None) -> Index:
         """The same with those pictures (None: all) labelled for none but the classes of these names."""
+        return self.labelled_in_parts([(names, range(len(self)) if rows is None else rows)])
+
+    def labelled_in_parts(self, parts: Iterable[tuple[Sequence[str], Sequence[int]]]) -> Index:
+        """The same with the pictures of each part, (class names, rows), labelled for none but these classes."""
         unlabelled = _all_said(self) if self.unlabelled is None else self.unlabelled.copy()
-        out = np.array([*(name not in set(names) for name in self.classes), True])
-        unlabelled[slice(None) if rows is None else np.asarray(rows, np.int64)] |= out
+        for names, rows in parts:
+            wanted = set(names)
+            unlabelled[np.asarray(rows, np.int64)] |= np.array([*(name not in wanted for name in self.classes), True])
         return replace(self, unlabelled=unlabelled)
 
     def counts(self) -> NDArray[np.int64]:

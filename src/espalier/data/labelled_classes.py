@@ -102,12 +102,13 @@ def _told(index: Index, rows: Sequence[Said], folder: str, used: set[int]) -> In
         if found is not None:
             about.setdefault(found, []).append(row)
     used.update(about)
-    for number, pictures in about.items():
-        index = index.labelled_for(rows[number].classes, pictures)
-    return index
+    if not about:
+        return index
+    return index.labelled_in_parts((rows[number].classes, pictures) for number, pictures in about.items())
 
 
 def _findings(path: str, rows: Sequence[Said], used: set[int], classes: Sequence[str]) -> Iterator[Finding]:
+    known = set(classes)
     for number, each in enumerate(rows):
         where = f"{path}:{each.line}"
         if number not in used:
@@ -116,6 +117,6 @@ def _findings(path: str, rows: Sequence[Said], used: set[int], classes: Sequence
                 "warning", "no-picture", where, what, "name it as the labels do, or by its place in the folder"
             )
         for name in each.classes:
-            if name not in classes:
+            if name not in known:
                 what = f"no label is of the class '{name}', and no list names it"
                 yield Finding("warning", "unknown-class", where, what, "correct the name, or name it in data.classes")

@@ -95,8 +95,9 @@ class Truth:
     def of(target: DetectionTarget, asked: NDArray[np.int64]) -> Truth:
         """`asked` are the classes of the detections."""
         regions = len(target.ignored_xyxy)
-        region = np.concatenate([np.tile(np.arange(regions), len(asked)), np.full(len(target.unlabelled), regions)])
-        class_id = np.concatenate([np.repeat(asked, regions), np.asarray(target.unlabelled, np.int64)])
+        unlabelled = np.intersect1d(np.asarray(target.unlabelled, np.int64), asked)  # of many classes few were found
+        region = np.concatenate([np.tile(np.arange(regions), len(asked)), np.full(len(unlabelled), regions)])
+        class_id = np.concatenate([np.repeat(asked, regions), unlabelled])
         whole = np.array([[-EVERYWHERE, -EVERYWHERE, EVERYWHERE, EVERYWHERE]])
         count = len(target)
         return Truth(
