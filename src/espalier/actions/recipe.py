@@ -172,8 +172,8 @@ def _tell_tiles(tiles: TileSamples, run: Run) -> None:
     run.say(tiles.words)
     if tiles.cut.never_shown:
         run.warn(
-            f"{tiles.cut.never_shown} objects are so large that no tile shows {tiles.least:.0%} of them, so that they are "
-            "ignored regions and not learnt; a larger network.input.tile_px would show them"
+            f"{tiles.cut.never_shown} objects are so large that no tile shows {tiles.least:.0%} of them: they count as "
+            "ignored regions and are not learnt; a larger network.input.tile_px would show them"
         )
 
 
