@@ -1,4 +1,4 @@
-"""A published detector's file as a model of ours: what `weights import --out` does for the file of a whole network."""
+"""A published network's file as a model of ours: what `weights import --out` does for the file of a whole network."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from espalier.spec.resolve import resolve
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from espalier.networks.published import Family, Published
+    from espalier.networks.published_model import Published, Reader
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class PublishedFile:
 
     path: Path
     card: Network
-    family: Family
+    family: Reader
     tensors: Mapping[str, Tensor]
     arguments: Mapping[str, Any]
 
@@ -50,7 +50,7 @@ def published_file(file: str) -> PublishedFile | None:
         return None
     foreign = read_foreign(path)
     for card in map(registry.get, registry.names()):
-        family: Family | None = None if card.official is None else cards.load(card.official)
+        family: Reader | None = None if card.official is None else cards.load(card.official)
         if family is not None and family.code(foreign.tensors) is not None:
             return PublishedFile(path, card, family, foreign.tensors, foreign.arguments)
     return None
@@ -65,7 +65,7 @@ def import_model(
     licence: str | None = None,
     named: Sequence[str] | None = None,
 ) -> Reply:
-    """Writes the checkpoint, with COCO's classes unless `named`. Raises ModelError where tensors lack or do not fit."""
+    """Writes the checkpoint, with the published data set's classes unless `named`. Raises ModelError where tensors lack or do not fit."""
     from espalier.trainer.checkpoint import TrainerState, save_checkpoint
 
     try:
@@ -92,7 +92,7 @@ def import_model(
 
 def _values(file: PublishedFile, read: Published) -> dict[str, Any]:
     """The network with the input that it was published with: that of the preset which says so."""
-    preset = file.card.presets[file.family.preset]["network"]
+    preset = file.card.presets[read.preset]["network"]
     network = {**read.network, "name": file.card.name, "input": preset["input"]}
     return {"network": network, "data": {"classes": list(read.classes)}}
 

@@ -23,7 +23,7 @@ def convert(tensors: Mapping[str, Tensor], family: HouseFamily, name: str) -> Co
     Raises ModelError, with the first differences, when they are of another family or size.
     """
     tensors, wanted = translated(tensors, family), shapes(family, name)
-    rules: dict[str, Rule] = {"name": str, "official name": _rule(family)}
+    rules: dict[str, Rule] = {"name": str, "official name": official_rule(family)}
     for how, named in rules.items():
         if all(named(own) in tensors and tensors[named(own)].shape == shape for own, shape in wanted.items()):
             official_of = {own: named(own) for own in wanted}
@@ -53,11 +53,12 @@ def shapes(family: HouseFamily, name: str) -> dict[str, torch.Size]:
 
 def official_names(family: HouseFamily, name: str) -> dict[str, str]:
     """Our names of the encoder's tensors to the published ones."""
-    named = _rule(family)
+    named = official_rule(family)
     return {own: named(own) for own in shapes(family, name)}
 
 
-def _rule(family: HouseFamily) -> Rule:
+def official_rule(family: HouseFamily) -> Rule:
+    """What gives the published name of one of the family's tensors."""
     rule: Rule = _function(family.official_name)
     return rule
 

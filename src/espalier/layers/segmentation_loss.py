@@ -59,40 +59,50 @@ class _Asked:
 
 @dataclass(frozen=True)
 class _Picture:
-    """One picture at the labels' size: log-probabilities, and the class of each pixel, 0 where it has none.
+    """One picture at the labels' size: its probabilities, not yet divided by their sum, and each pixel's own class.
 
-    `leaf` are its coarse logits, of which `raised` was made; `log_CHW` are the same numbers, normalised in place.
+    `raised` is made of the coarse logits `leaf`, and then turned into probabilities in place: one map a class in all.
     """
 
     leaf_1Chw: Tensor
     raised_1CHW: Tensor
-    log_CHW: Tensor
-    class_1HW: Tensor
+    undivided_CHW: Tensor
+    sum_HW: Tensor
+    own_HW: Tensor  # the log-probability of each pixel's own class
+    class_1HW: Tensor  # 0 where it has none
     labelled_HW: Tensor
 
     @classmethod
     def of(cls, logits_Chw: Tensor, class_HW: Tensor) -> _Picture:
         """Of its coarse logits and its labels."""
         labelled_HW = (class_HW >= 0) & (class_HW < logits_Chw.shape[0])
-        leaf = logits_Chw[None].to(torch.promote_types(logits_Chw.dtype, torch.float32)).detach().requires_grad_()
+        class_1HW = torch.where(labelled_HW, class_HW, 0).long()[None]
+        exact = torch.promote_types(logits_Chw.dtype, torch.float32)
+        # Planes of classes one after the other: the sums over them, and the way back to the coarse map, copy nothing.
+        leaf = logits_Chw.detach().to(exact)[None].contiguous().requires_grad_()
         with torch.enable_grad():
             size_hw = (int(class_HW.shape[0]), int(class_HW.shape[1]))
             raised = functional.interpolate(leaf, size=size_hw, mode="bilinear", align_corners=False)
-        log_CHW = raised.detach()[0]
-        log_CHW.sub_(log_CHW.logsumexp(0, keepdim=True))
-        return cls(leaf, raised, log_CHW, torch.where(labelled_HW, class_HW, 0).long()[None], labelled_HW)
+        own_map = raised.detach()[0]
+        own_map.sub_(own_map.amax(0))
+        shifted_HW = own_map.gather(0, class_1HW)[0]
+        sum_HW = own_map.exp_().sum(0)
+        return cls(leaf, raised, own_map, sum_HW, shifted_HW - sum_HW.log(), class_1HW, labelled_HW)
 
     @property
-    def own_HW(self) -> Tensor:
-        """The log-probability of each pixel's own class."""
-        return self.log_CHW.gather(0, self.class_1HW)[0]
+    def p_CHW(self) -> Tensor:
+        """The probabilities."""
+        return self.undivided_CHW / self.sum_HW
+
+    def p_times(self, factor_HW: Tensor, *, last: bool) -> Tensor:
+        """(C, H, W): the probabilities, each pixel's times a factor; the `last` time it takes the map itself."""
+        factor_HW = factor_HW / self.sum_HW
+        return self.undivided_CHW.mul_(factor_HW) if last else self.undivided_CHW * factor_HW
 
     def lowered(self, gradient_CHW: Tensor) -> Tensor:
         """The gradient (C, h, w) of the coarse logits for one of the raised logits."""
-        gradient: Tensor = torch.autograd.grad(self.raised_1CHW, self.leaf_1Chw, gradient_CHW[None], retain_graph=True)[
-            0
-        ]
-        return gradient[0]
+        found = torch.autograd.grad(self.raised_1CHW, self.leaf_1Chw, gradient_CHW[None], retain_graph=True)
+        return found[0][0]
 
 
 def _pictures(logits_BChw: Tensor, class_BHW: Tensor) -> Iterator[_Picture]:
@@ -127,7 +137,7 @@ class _Terms(torch.autograd.Function):
                 else:
                     value, slope_HW = _pixel_slope(picture, sums, asked)
                     values[k] += value
-                    gradient_CHW = _pixel_gradient(picture, slope_HW)
+                    gradient_CHW = _pixel_gradient(picture, slope_HW, last=k + 1 == len(asked.names))
                 if ctx.needs_input_grad[0]:
                     gradients[k].append(picture.lowered(gradient_CHW).to(logits_BChw.dtype))
         if "dice" in asked.names:
@@ -201,10 +211,9 @@ def _pixel_slope(picture: _Picture, sums: _Sums, asked: _Asked) -> tuple[Tensor,
     return -(weight_HW * rest_HW**power * own_HW).sum(), -weight_HW * slope_HW
 
 
-def _pixel_gradient(picture: _Picture, slope_HW: Tensor) -> Tensor:
+def _pixel_gradient(picture: _Picture, slope_HW: Tensor, *, last: bool) -> Tensor:
     """(C, H, W) of the raised logits z: with log p = z - log sum exp z, dp_own/dz = [c = own] - p."""
-    gradient_CHW = picture.log_CHW.exp().mul_(-slope_HW)
-    return _added_to_own(gradient_CHW, picture.class_1HW, slope_HW)
+    return _added_to_own(picture.p_times(-slope_HW, last=last), picture.class_1HW, slope_HW)
 
 
 def _added_to_own(map_CHW: Tensor, class_1HW: Tensor, more_HW: Tensor) -> Tensor:
@@ -229,7 +238,7 @@ def _dice_parts(picture: _Picture, count: int) -> tuple[Tensor, Tensor, Tensor]:
     classes_N, own_N = picture.class_1HW[0][picture.labelled_HW], picture.own_HW[picture.labelled_HW].exp()
     overlap_C = own_N.new_zeros(count).index_add_(0, classes_N, own_N)
     labelled_C = own_N.new_zeros(count).index_add_(0, classes_N, torch.ones_like(own_N))
-    return overlap_C, (picture.log_CHW.exp() * picture.labelled_HW).sum((1, 2)), labelled_C
+    return overlap_C, (picture.p_CHW * picture.labelled_HW).sum((1, 2)), labelled_C
 
 
 def _dice(sums: _Sums) -> Tensor:
@@ -246,7 +255,7 @@ def _dice_gradient(picture: _Picture, sums: _Sums) -> Tensor:
     """(C, H, W): p (m - sum p m), where m is the slope over each probability: `every`, and `own` more at the class."""
     assert sums.coefficients is not None
     own_C, every_C = sums.coefficients
-    p_CHW = picture.log_CHW.exp()
+    p_CHW = picture.p_CHW
     pull_HW = p_CHW.gather(0, picture.class_1HW)[0] * own_C[picture.class_1HW[0]]
     mean_HW = torch.einsum("chw,c->hw", p_CHW, every_C) + pull_HW
     gradient_CHW = p_CHW.mul_(every_C[:, None, None] - mean_HW)

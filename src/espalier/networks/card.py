@@ -56,7 +56,9 @@ class Network:
     licence: str
     dynamic_size: bool = False  # may height and width stay free in an exported graph?
     match_outputs: str | None = None  # "module:fn", how parity pairs rows; None compares elementwise
-    official: str | None = None  # "module:object", a published.Family: reads files of published models; None cannot
+    official: str | None = (
+        None  # "module:object", a published_model.Reader: reads files of published models; None cannot
+    )
     probe: str | None = None  # "module:class", a Probe: a head on frozen features; None cannot
     prune: str | None = None
     distill: str | None = None

@@ -14,6 +14,7 @@ from espalier.errors import ModelError, Problem
 from espalier.layers.matching import ALPHA
 from espalier.networks.coco_names import class_names
 from espalier.networks.published_backbone import BY_ARGUMENT, backbone_of, is_resnet, is_swin
+from espalier.networks.published_model import Published
 from espalier.networks.published_names import CODES, LEVEL_EMBED, SHARED, Code, of_backbone, of_projection, renamed
 
 if TYPE_CHECKING:
@@ -25,17 +26,6 @@ _COUNTERS = "num_batches_tracked"
 
 Own = Callable[[str, "ObjectQueriesSpec", Code], Sequence[str]]
 """Published names of one of our tensors beyond the shared ones, none for a tensor that it doesn't know."""
-
-
-@dataclass(frozen=True)
-class Published:
-    """A file's model: values of `spec.network`, class names in the order of the rows, and tensors under our names."""
-
-    network: Mapping[str, Any]
-    classes: Sequence[str]
-    tensors: Mapping[str, Tensor]
-    code: Code
-    left: Sequence[str]  # names of the file that our network has no tensor for
 
 
 @dataclass(frozen=True)
@@ -113,7 +103,8 @@ class Family:
             raise ModelError(Problem("", what, f"a model of {spec.name} on {spec.backbone.name}"))
         used = {name for given in names.values() for name in given}
         left = [n for n in tensors if n not in used and not n.endswith((_COUNTERS, "relative_position_index"))]
-        return Published(values, classes, {own: t for own, t in taken.items() if t is not None}, code, left)
+        own = {name: tensor for name, tensor in taken.items() if tensor is not None}
+        return Published(values, classes, own, code, left, self.preset)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from espalier.errors import Problem, SpecError
 from espalier.layers.losses import soft_binary_cross_entropy, soft_cross_entropy
+from espalier.networks import class_weights
 from espalier.networks.classifier.spec import LossSpec
 
 
@@ -33,23 +33,6 @@ class ClassifierLoss(nn.Module):
 
 
 def _weights(spec: LossSpec, classes: Sequence[str]) -> Tensor | None:
-    """The class weights; None for none. 'balanced' must have been resolved into numbers by then."""
-    given = spec.class_weights
-    where = "network.loss.class_weights"
-    if given == "none":
-        return None
-    if isinstance(given, str):
-        raise SpecError(
-            Problem(where, "'balanced' needs the data's class counts", fix="resolve the spec with the data")
-        )
-    if len(given) != len(classes):
-        raise SpecError(
-            Problem(
-                where,
-                f"has {len(given)} numbers for {len(classes)} classes",
-                fix="give one number a class, in the order of data.classes",
-            )
-        )
-    if min(given) < 0 or max(given) == 0:
-        raise SpecError(Problem(where, "must be positive numbers (0 ignores a class, but not all of them)"))
-    return torch.tensor(given, dtype=torch.float32)
+    """The class weights; None for none."""
+    given = class_weights.numbers(spec.class_weights, classes)
+    return None if given is None else torch.tensor(given, dtype=torch.float32)
