@@ -87,6 +87,8 @@ def evaluated(
         more = len(scored.scores.figures) - len(said)
         if more:
             run.say(f"{model.kind}: {more} more figures are in the result (--json) and on the report's page")
+    for caution in found[-1].scored.scores.cautions:  # of the pictures, so that every model has them
+        run.warn(caution)
     return found
 
 

@@ -99,6 +99,7 @@ class Scores:
     errors: frozenset[str] = frozenset()  # keys of the figures of which less is better
     suggested: Mapping[str, Figure] = field(default_factory=dict)  # decode parameters that suit these pictures best
     spoken: Sequence[str] = ()  # keys of the figures that are worth a line beside the headline; without any, all are
+    cautions: Sequence[str] = ()  # what keeps the figures of these pictures low, however good the model is
 
     @property
     def value(self) -> float:

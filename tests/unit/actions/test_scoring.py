@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from espalier.actions import scoring
+from espalier.actions import evaluate, scoring
 from espalier.actions.evaluate import spoken
 from espalier.blocks import Figure, Headline, Text
 from espalier.data.formats import read_index
 from espalier.data.samples import Samples
 from espalier.runs.run import Run
+from espalier.spec.verbs import EvaluateSpec
 from espalier.tasks import base as tasks
 from espalier.tasks.classification import Classification
 
@@ -95,3 +97,14 @@ def test_what_is_said_is_the_tasks_own_choice() -> None:
     assert [figure.name for figure in spoken(scores)] == ["b", "a", "c", "d"]
     chosen = replace(scores, spoken=("d", "gone", "b"))
     assert [figure.name for figure in spoken(chosen)] == ["b", "d"]
+
+
+def test_what_keeps_figures_low_is_a_warning(samples: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run.nowhere("evaluate")
+    plain = scoring.score(Constant(), samples, bootstrap=0, seed=0)
+    few = replace(plain, scores=replace(plain.scores, cautions=("only some count",)))
+    monkeypatch.setattr(evaluate, "score", lambda *given, **more: few)
+    model: Any = SimpleNamespace(kind="bundle", predictor=lambda **more: Constant())
+    evaluate.evaluated([model, model], samples, EvaluateSpec(), run, seed=0)
+    assert [event["text"] for event in run.events() if event["kind"] == "warning"] == ["only some count"]
+    run.close()

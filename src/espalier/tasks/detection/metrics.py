@@ -13,7 +13,7 @@ from espalier.tasks import intervals
 from espalier.tasks.base import Sample, Scores
 from espalier.tasks.collected import FEW_OTHERS, Interval, Pictures, percentile
 from espalier.tasks.detection import report
-from espalier.tasks.detection.collected import Collector
+from espalier.tasks.detection.collected import MOST, Collector
 from espalier.tasks.detection.confidence import ALL
 from espalier.tasks.detection.figures import KEYS, Drawn, Kept
 from espalier.tasks.detection.prediction import Detections
@@ -56,10 +56,23 @@ def scores(kept: Kept, *, bootstrap: int, seed: int) -> Scores:
         names=pictures.names,
         suggested={} if threshold is None else {"threshold": threshold},
         spoken=SPOKEN,
+        cautions=_cautions(kept),
     )
 
 
 SPOKEN = ("ap50", "precision", "recall")
+
+
+def _cautions(kept: Kept) -> tuple[str, ...]:
+    """Says where COCO counts fewer boxes than there are objects."""
+    fullest = kept.rankings.positives[ALL].max(axis=0).toarray()
+    full, noun = int((fullest > MOST).sum()), kept.noun.many
+    if not full:
+        return ()
+    return (
+        f"{full} of {fullest.size} pictures have more than {MOST} objects of a class, and COCO's figures count only the "
+        f"{MOST} surest {noun} of each in a picture: recall and AP stay low there, however good the model is",
+    )
 
 
 def figures(kept: Kept, now: Drawn, drawn: Drawn | None) -> dict[str, Figure]:

@@ -36,6 +36,15 @@ def test_average_precision_by_hand() -> None:
     assert found.figures["ap_medium"].value == found.value
 
 
+def test_more_objects_of_a_class_than_count_are_told() -> None:
+    many = [((4 * n, 0, 4 * n + 3, 3), 0) for n in range(101)]
+    scenes = [(said((A, 0, 0.9)), truth(*many[:100], *[(box, 1) for box, _ in many])), (said(), truth(*many[:100]))]
+    (caution,) = scored(scenes).cautions
+    assert caution.startswith("1 of 2 pictures have more than 100 objects of a class")
+    crowds = truth(*many, crowd=range(101)), truth(*many, crowd=[0])
+    assert not scored([(said(), each) for each in crowds]).cautions  # crowds need not be found
+
+
 def test_a_box_that_overlaps_by_six_tenths() -> None:
     """It counts at the thresholds 0.50, 0.55 and 0.60 of ten."""
     found = scored([(said(((0, 0, 40, 24), 0, 0.9)), truth((A, 0)))], 1)
