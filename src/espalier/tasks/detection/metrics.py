@@ -70,7 +70,7 @@ def _cautions(kept: Kept) -> tuple[str, ...]:
     if not full:
         return ()
     return (
-        f"{full} of {fullest.size} pictures have more than {MOST} objects of a class, and COCO's figures count only the "
+        f"{full} of {fullest.size} pictures have more than {MOST} objects of a class, and COCO's figures count the "
         f"{MOST} surest {noun} of each in a picture: recall and AP stay low there, however good the model is",
     )
 
