@@ -66,8 +66,8 @@ class Page:
         note = "reading and preparing the pictures included"
         run.block("result", Table("Predictions", ["pictures", "pictures a second"], [[self.count, rate]], note))
         if videos:
-            columns = ["video", "frames answered", "corrupt", "dropped", "ended"]
-            rows: Rows = [[v.name, v.taken, v.corrupt, v.dropped, v.stopped or "at its end"] for v in videos]
+            columns = ["video", "frames taken", "corrupt", "dropped", "ended"]
+            rows: Rows = [[v.name, v.taken, v.corrupt, v.dropped, v.ended] for v in videos]
             run.block("result", Table("Videos", columns, rows))
         if self._objects:
             order = sorted(self._objects, key=lambda c: -self._objects[c])

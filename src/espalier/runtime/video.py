@@ -86,6 +86,7 @@ class VideoFacts:
     corrupt_s: float | None = None  # when the first of them is shown
     dropped: int = 0
     stopped: str = ""  # why it ended before its end
+    ended: str = "not read to its end"  # as far as the reader knows
 
     def lost(self, time_s: float | None) -> None:
         """One more frame can't be decoded."""
@@ -137,6 +138,7 @@ class VideoSource:
             image_HWC = read_image(_upright(frame), channels=channels, max_pixels=max_pixels, name=self.name)
             name = f"{self.name}#{read.number:06d}"
             yield FrameQuery(image_HWC, name, self.name, read.number, read.pts, read.time_base, read.rate)
+        self.facts.ended = self.facts.stopped or "at its end"
         if not self.facts.taken:
             what = self.facts.stopped or "no frame of it can be decoded"
             fix = "give it longer: predict.timeout_s" if self.live else _FIX

@@ -79,6 +79,7 @@ def test_a_corrupt_frame_is_left_out_and_told_with_its_time(tmp_path: Path) -> N
     found = source(clip)
     assert [frame.frame for frame in found.queries()] == [0, 1, 2, 4, 6, 7]
     assert found.facts.corrupt == 2
+    assert found.facts.ended == "at its end"
     assert found.facts.warnings() == [f"{clip}: 2 corrupt frames left out, the first at 0.140 s"]
 
 
@@ -168,6 +169,7 @@ def test_dropped_frames_are_known_whenever_it_is_stopped(tmp_path: Path) -> None
         time.sleep(0.2)
         last = next(frames).frame
     assert found.facts.taken + found.facts.dropped == 8
+    assert found.facts.ended == "not read to its end"
 
 
 def test_a_pipe_that_stops_ends_with_what_came(tmp_path: Path) -> None:
@@ -189,7 +191,7 @@ def test_a_pipe_that_stops_ends_with_what_came(tmp_path: Path) -> None:
     frames = list(found.queries())
     assert frames
     assert 90 <= found.facts.taken + found.facts.dropped <= 100  # the demuxer may hold the last ones back
-    assert found.facts.stopped == "no frame came for 1 s"
+    assert found.facts.stopped == found.facts.ended == "no frame came for 1 s"
     done.set()
     thread.join(5)
 
