@@ -209,7 +209,8 @@ def _renamed(index: Index, names: Mapping[str, str]) -> Index:
     class_id = table[index.class_id] if len(index.class_id) else index.class_id
     unlabelled = None if index.unlabelled is None else _any_of(index.unlabelled, table, len(classes))
     class_ids = np.array(ids, np.int64)
-    return replace(index, classes=classes, class_ids=class_ids, class_id=class_id, unlabelled=unlabelled)
+    masks = index.masks_by(table, len(classes))
+    return replace(index, classes=classes, class_ids=class_ids, class_id=class_id, unlabelled=unlabelled, masks=masks)
 
 
 def _any_of(unlabelled: NDArray[np.bool_], table: NDArray[np.int64], classes: int) -> NDArray[np.bool_]:

@@ -17,6 +17,7 @@ from espalier.data.findings import Finding
 from espalier.data.segments import Segments
 from espalier.errors import DataError, Problem
 from espalier.tasks.base import Annotations
+from espalier.vision.mask_file import MaskFile
 
 UNKNOWN = -1
 
@@ -52,6 +53,9 @@ class Index:
     unlabelled: NDArray[np.bool_] | None = None
     """(N, C + 1) the classes that a picture was not labelled for, last whether that goes for any other class too; None
     where every picture was labelled for all of them."""
+    masks: NDArray[np.object_] | None = None
+    """(N,) of MaskFile or None: the class of every pixel; then a row of labels is a class that the mask shows, and
+    `area` its pixels."""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -112,6 +116,7 @@ class Index:
             self.ignored_xyxy(row),
             None if self.area is None else self.area[part],
             self.unlabelled_classes(row),
+            None if self.masks is None else self.masks[row],
         )
 
     @property
@@ -174,6 +179,7 @@ class Index:
             files=None if self.files is None else self.files[wanted],
             ignored=None if self.ignored is None else self.ignored[wanted],
             unlabelled=None if self.unlabelled is None else self.unlabelled[wanted],
+            masks=None if self.masks is None else self.masks[wanted],
         )
 
     def keep_annotations(self, keep_M: NDArray[np.bool_]) -> Index:
@@ -192,7 +198,7 @@ class Index:
             annotation_id=self.annotation_id[picked],
             line=self.line[picked],
             segments=segments,
-            kinds=kinds_of(box_xyxy, segments),
+            kinds=kinds_of(box_xyxy, segments, masks=self.masks is not None),
             area=None if self.area is None else self.area[picked],
         )
 
@@ -220,7 +226,15 @@ class Index:
             unlabelled=None
             if self.unlabelled is None
             else self.unlabelled[:, [*(column.get(name, -1) for name in names), -1]],
+            masks=self.masks_by(table, len(names)),
         )
+
+    def masks_by(self, table: NDArray[np.int64], classes: int) -> NDArray[np.object_] | None:
+        """(N,) the masks with the class ids that `table` (C,) gives theirs; a class without one is no longer known."""
+        if self.masks is None:
+            return None
+        values = {mask.values: mask.values.by(table.tolist(), classes) for mask in self.masks if mask is not None}
+        return _objects([None if mask is None else replace(mask, values=values[mask.values]) for mask in self.masks])
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of names, sizes, classes, groups and labels; the same wherever the folder lies.
@@ -240,6 +254,9 @@ class Index:
         if self.partly.any():
             partly = [(row, self.unlabelled_classes(row)) for row in np.flatnonzero(self.partly).tolist()]
             digest.update(repr(partly).encode() + b"\1")
+        if self.masks is not None:
+            told = [None if mask is None else (mask.digest, mask.values) for mask in self.masks]
+            digest.update(repr(told).encode() + b"\1")
         return digest.hexdigest()
 
 
@@ -250,13 +267,14 @@ def locate(root: str, path: str) -> str:
     return storage.join(root, path)
 
 
-def kinds_of(box_xyxy: NDArray[np.float32], segments: Segments) -> frozenset[str]:
-    """What the annotations are: mere labels, boxes, polygons, run-length masks."""
+def kinds_of(box_xyxy: NDArray[np.float32], segments: Segments, *, masks: bool = False) -> frozenset[str]:
+    """What the annotations are: mere labels, boxes, polygons, run-length masks; or `masks`, whose classes they list."""
     if not len(box_xyxy):
         return frozenset()
     boxed = ~np.isnan(box_xyxy[:, 0])
     kinds = {"box"} if boxed.any() else set()
-    return frozenset(kinds | ({"label"} if not boxed.all() else set()) | segments.kinds())
+    plain = {"mask" if masks else "label"} if not boxed.all() else set()
+    return frozenset(kinds | plain | segments.kinds())
 
 
 def unknown_class(where: str, name: str, known: Sequence[str]) -> Problem:
@@ -305,6 +323,7 @@ def assemble(
     ignored: Mapping[int, Sequence[Sequence[float]]] | None = None,
     area: NDArray[np.float64] | None = None,
     unlabelled: NDArray[np.bool_] | None = None,
+    masks: Sequence[MaskFile | None] | None = None,
 ) -> Index:
     """An Index from annotations in any order; `image_row` (M,) names the picture of each.
 
@@ -330,13 +349,14 @@ def assemble(
         annotation_id=np.arange(m) if annotation_id is None else annotation_id[order],
         line=np.zeros(m, np.int64) if line is None else line[order],
         segments=outlines,
-        kinds=kinds_of(boxes, outlines),
+        kinds=kinds_of(boxes, outlines, masks=masks is not None),
         format=format,
         findings=tuple(findings),
         files=None if files is None else _objects(files),
         ignored=_regions(ignored, n) if ignored else None,
         area=None if area is None or np.isnan(area).all() else area[order],
         unlabelled=unlabelled if unlabelled is not None and unlabelled.any() else None,
+        masks=None if masks is None or not any(masks) else _objects(masks),
     )
 
 
@@ -361,9 +381,9 @@ def _by_picture(image_row: NDArray[np.int64]) -> Any:
     return np.sort((image_row << 32) | places) & 0xFFFFFFFF  # four times as fast as a stable argsort
 
 
-def _objects(texts: Sequence[str]) -> NDArray[np.object_]:
-    column = np.empty(len(texts), np.object_)
-    column[:] = texts
+def _objects(items: Sequence[Any]) -> NDArray[np.object_]:
+    column = np.empty(len(items), np.object_)
+    column[:] = items
     return column
 
 
@@ -401,6 +421,7 @@ def join(indexes: Sequence[Index], *, source: str) -> Index:
         ignored={row: boxes for row, boxes in enumerate(regions) if len(boxes)},
         area=np.concatenate([_areas(index) for index in indexes]),
         unlabelled=np.concatenate([_all_said(i) if i.unlabelled is None else i.unlabelled for i in indexes]),
+        masks=[mask for index in indexes for mask in ([None] * len(index) if index.masks is None else index.masks)],
     )
 
 

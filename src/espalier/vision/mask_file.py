@@ -12,21 +12,32 @@ from numpy.typing import NDArray
 
 from espalier.errors import DataError, Problem
 from espalier.vision.class_maps import ClassMap, dtype_of, ignored
-from espalier.vision.image import MAX_PIXELS, read_values
+from espalier.vision.image import read_image, read_values
 
 IGNORE = -1
+MOST_PIXELS = 1_000_000_000
+"""Of a mask: it is as large as its picture, whose own limit (data.max_pixels) is the one that counts."""
 
 
 @dataclass(frozen=True)
 class MaskValues:
     """What the values of mask files mean: (value, class id, or `IGNORE`) each.
 
-    A colour's value is its red, green and blue in one number, red highest. Values that are not named are an error.
+    A colour's value is its red, green and blue in one number, red highest. Values that are not named are an error,
+    unless `others` gives them a class.
     """
+
+    def by(self, class_ids: Sequence[int], classes: int) -> MaskValues:
+        """The same values with other class ids; `class_ids` has the new one of each, -1 for none."""
+        table = {IGNORE: IGNORE, **dict(enumerate(class_ids))}
+        named = tuple((value, table[class_id]) for value, class_id in self.named)
+        others = None if self.others is None else table[self.others]
+        return MaskValues(named, classes, self.colours, others)
 
     named: tuple[tuple[int, int], ...]
     classes: int
     colours: bool = False
+    others: int | None = None  # the class of all values that are not named, where they are allowed
 
     def classes_of(self, raw_HW: NDArray[Any], *, where: str) -> ClassMap:
         """(H, W) class map of a mask's values. Raises DataError for a value that is not named."""
@@ -44,12 +55,14 @@ class MaskValues:
     def _looked_up(self, values: NDArray[Any], where: str, dtype: np.dtype[Any]) -> ClassMap:
         named = dict(self.named)
         strange = [value for value in values.tolist() if value not in named]
-        if strange:
+        if strange and self.others is None:
             raise self.unknown(strange, where)
-        return np.array([self._stored(named[value], dtype) for value in values.tolist()], dtype)
+        found = [named.get(value, IGNORE if self.others is None else self.others) for value in values.tolist()]
+        return np.array([self._stored(class_id, dtype) for class_id in found], dtype)
 
     def _tables(self, size: int, dtype: np.dtype[Any]) -> tuple[NDArray[np.bool_], NDArray[Any]]:
-        known_V, table_V = np.zeros(size, np.bool_), np.full(size, ignored(dtype), dtype)
+        other = IGNORE if self.others is None else self.others
+        known_V, table_V = np.full(size, self.others is not None), np.full(size, self._stored(other, dtype), dtype)
         for value, class_id in self.named:
             if value < size:
                 known_V[value], table_V[value] = True, self._stored(class_id, dtype)
@@ -79,11 +92,12 @@ class MaskValues:
 
 @dataclass(frozen=True)
 class MaskFile:
-    """One picture's mask. `size_hw` is what the file's header says."""
+    """One picture's mask, `size_hw` large."""
 
     path: str
     size_hw: tuple[int, int]
     values: MaskValues
+    digest: str = ""  # of its pixels: changes with any of them
 
     def read(self) -> ClassMap:
         """(H, W) class map, not to be written to. Raises DataError for a file or a value that can't be used."""
@@ -98,19 +112,28 @@ def _read(mask: MaskFile) -> ClassMap:
     return found_HW
 
 
-def read_raw(path: str, *, colours: bool, max_pixels: int = MAX_PIXELS) -> NDArray[Any]:
+def read_raw(path: str, *, colours: bool) -> NDArray[Any]:
     """(H, W) the values of a mask file, or with `colours` its colours as numbers. Raises ImageError, DataError."""
-    values = read_values(path, max_pixels=max_pixels)
-    if values.ndim == 2:
-        if colours:
-            raise DataError(Problem(path, "the mask has no colours", "a picture in colours, as the classes are named"))
-        return values
-    if values.dtype != np.uint8:
-        raise DataError(Problem(path, "the mask has colours of 16 bit", "8-bit colours, or one channel of class ids"))
-    red, green, blue = (values[:, :, band] for band in range(3))
     if colours:
-        return np.asarray((red.astype(np.int32) << 16) | (green.astype(np.int32) << 8) | blue)
-    if np.array_equal(red, green) and np.array_equal(red, blue):
-        return np.ascontiguousarray(red)
+        return as_numbers(read_image(path, channels="rgb", max_pixels=MOST_PIXELS), path)
+    values = read_values(path, max_pixels=MOST_PIXELS)
+    if values.ndim == 2:
+        return values
+    if is_grey(values):
+        return np.ascontiguousarray(values[:, :, 0])
     what = "the mask is in colours, and which class a colour is was not said"
-    raise DataError(Problem(path, what, "a classes.csv beside the masks: colour,class", "#ff0000,road"))
+    raise DataError(Problem(path, what, "a classes.csv beside the masks", "colour,class / #ff0000,road / …"))
+
+
+def is_grey(colour_HW3: NDArray[Any]) -> bool:
+    """Are its three bands the same?"""
+    red, green, blue = (colour_HW3[:, :, band] for band in range(3))
+    return bool(np.array_equal(red, green) and np.array_equal(red, blue))
+
+
+def as_numbers(colour_HW3: NDArray[Any], where: str) -> NDArray[np.int32]:
+    """(H, W) red, green and blue of each pixel in one number. Raises DataError for 16-bit colours."""
+    if colour_HW3.dtype != np.uint8:
+        raise DataError(Problem(where, "the mask has colours of 16 bit", "8-bit colours, or one channel of class ids"))
+    red, green, blue = (colour_HW3[:, :, band].astype(np.int32) for band in range(3))
+    return np.asarray((red << 16) | (green << 8) | blue)

@@ -35,13 +35,14 @@ class SegmentationTarget:
     unknown_xyxy: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     """(k, 4) regions of which nothing is known where no outline lies: not labelled, or objects without an outline."""
     uncovered: int = IGNORE  # the class of pixels that no outline covers
+    doubted: int = IGNORE  # a class of the mask that says nothing: what is background to one may be an object to others
     seen: Window | None = None  # the tile that is looked at: nothing is known outside it
 
     def class_map(self, size_hw: tuple[int, int], *, where: str = "") -> ClassMap:
         """(H, W) of the source, not to be written to. Raises DataError where the labels are of another size."""
         if self.mask is not None:
             check_size(self.mask.size_hw, size_hw, where or self.mask.path)
-            return self._seen_alone(self.mask.read())
+            return self._seen_alone(self._mask_map())
         found_HW = self._canvas(size_hw, Geometry.identity(size_hw), size_hw)
         for class_id, outline in zip(self.class_id, self.outline, strict=True):
             _paint(found_HW, outline, int(class_id), where)
@@ -52,7 +53,7 @@ class SegmentationTarget:
         dtype = dtype_of(self.classes)
         if self.mask is not None:
             check_size(self.mask.size_hw, geometry.source_hw, self.mask.path)
-            small_HW = to_input(self.mask.read(), geometry, outside=ignored(dtype))
+            small_HW = to_input(self._mask_map(), geometry, outside=ignored(dtype))
         else:
             small_HW = self._canvas(geometry.input_hw, geometry, geometry.valid_hw)
             for class_id, outline in zip(self.class_id, self.outline, strict=True):
@@ -62,6 +63,13 @@ class SegmentationTarget:
         if self.seen is not None:
             _blank_outside(class_HW, geometry.boxes_to_input(np.array([self.seen.box_xyxy]))[0], IGNORE)
         return class_HW
+
+    def _mask_map(self) -> ClassMap:
+        assert self.mask is not None
+        found_HW = self.mask.read()
+        if self.doubted == IGNORE:
+            return found_HW
+        return np.where(found_HW == self.doubted, found_HW.dtype.type(ignored(found_HW.dtype)), found_HW)
 
     def _canvas(self, size_hw: tuple[int, int], geometry: Geometry, valid_hw: tuple[int, int]) -> ClassMap:
         """What lies under the outlines."""
@@ -100,7 +108,8 @@ def target(
     if annotations.mask is not None:
         if size_hw is not None:
             check_size(annotations.mask.size_hw, size_hw, name)
-        return SegmentationTarget(len(classes), annotations.mask)
+        doubted = IGNORE if _is_background_known(annotations, classes) else list(classes).index(BACKGROUND)
+        return SegmentationTarget(len(classes), annotations.mask, doubted=doubted)
     found = _outlined(annotations, classes)
     if size_hw is not None:
         for outline in found.outline:
@@ -112,7 +121,7 @@ def _outlined(annotations: Annotations, classes: Sequence[str]) -> SegmentationT
     outlines = list(annotations.segments) or [None] * len(annotations.class_id)
     drawn = np.array([bool(outline) for outline in outlines], np.bool_)
     bare = ~drawn & ~np.isnan(annotations.box_xyxy).any(axis=1)
-    known = BACKGROUND in classes and not annotations.unlabelled
+    known = BACKGROUND in classes and _is_background_known(annotations, classes)
     return SegmentationTarget(
         len(classes),
         class_id=annotations.class_id[drawn],
@@ -120,6 +129,11 @@ def _outlined(annotations: Annotations, classes: Sequence[str]) -> SegmentationT
         unknown_xyxy=np.concatenate([annotations.ignored_xyxy, annotations.box_xyxy[bare]]),
         uncovered=list(classes).index(BACKGROUND) if known else IGNORE,
     )
+
+
+def _is_background_known(annotations: Annotations, classes: Sequence[str]) -> bool:
+    """Was the picture labelled for all classes, so that what is none of them is background? True without the class."""
+    return BACKGROUND not in classes or all(classes[c] == BACKGROUND for c in annotations.unlabelled)
 
 
 def inside(truth: SegmentationTarget, window: Window) -> SegmentationTarget:
