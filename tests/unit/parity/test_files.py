@@ -96,8 +96,6 @@ def test_an_npz_that_lost_its_document_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("document", "network"),
     [
-        ({"constructor": {"backbone": "mit_b5", "decode_head": {}}}, "segformer"),
-        ({"constructor": {"backbone": "fan_large_16_p4_hybrid", "decode_head": {}}}, "segformer"),
         ({"kind": "dbnet forward"}, "text detection"),
         ({"kind": "icdar2015 detection hmean"}, "text detection"),
         ({"kind": "mal student forward (ViT-small/16 backbone)"}, "mask auto-labelling"),
@@ -109,5 +107,5 @@ def test_an_npz_that_lost_its_document_is_told(tmp_path: Path) -> None:
         ({}, ""),
     ],
 )
-def test_networks_to_come_are_known_by_constructor_or_kind(document: dict[str, Any], network: str) -> None:
+def test_networks_to_come_are_known_by_kind(document: dict[str, Any], network: str) -> None:
     assert later.claimed_by(ParityFile("a", document)) == network

@@ -1,0 +1,116 @@
+"""How `resolve` fills what is otherwise for a segmenter."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import Any
+
+from espalier.spec.facts import Facts, InputFacts
+from espalier.spec.rules import learnt
+from espalier.spec.sections import Spec
+
+SMALL_WIDTH, LARGE_WIDTH = 256, 768
+LARGE_PARAMS = 20_000_000
+"""Encoders from here on are published with the wide decoder: mit_b1 has 13 M, mit_b2 24 M."""
+LEAST_PX = 64
+MOST_WEIGHT = 10.0
+FEW_PICTURES = 2000
+WARMUP_STEPS = 30
+
+
+def width(spec: Spec, facts: Facts) -> tuple[int | str, str]:
+    """As published with the encoder, or with one of its size."""
+    if facts.backbone is None:
+        return "auto", "the backbone is not known yet"
+    return width_on(facts.backbone), f"as published on encoders like {facts.backbone.name}"
+
+
+def width_on(encoder: InputFacts) -> int:
+    """The published decoder's width on an encoder: 256 up to mit_b1, 768 from mit_b2 on and on every FAN."""
+    wide = encoder.name.startswith("fan_") or encoder.params >= LARGE_PARAMS
+    return LARGE_WIDTH if wide else SMALL_WIDTH
+
+
+def fit(spec: Spec, facts: Facts) -> tuple[str, str]:
+    """The whole picture in its shape: every pixel gets a class."""
+    return "letterbox", "every pixel of the picture gets a class"
+
+
+def size_hw(spec: Spec, facts: Facts) -> tuple[tuple[int, int], str]:
+    """As large as the pictures are, in steps of 32 px, within what the network is made for."""
+    network: Any = spec.network
+    most, tile = network.largest_px, network.input.tile_px
+    seen = (tile, tile) if isinstance(tile, int) and tile else facts.median_size_hw
+    side = most if seen is None else min(max(-(-max(seen) // 32) * 32, LEAST_PX), most)
+    if side < most:
+        return (side, side), "the pictures are no larger"
+    return (most, most), "network.largest_px; smaller is quicker, larger sees finer things"
+
+
+def lr(spec: Spec, facts: Facts) -> tuple[float, str]:
+    """6e-4 for 16 pictures a step, the paper's for its decoder; the encoder has a tenth (train.backbone_lr_ratio)."""
+    pictures = _pictures(spec)
+    return float(f"{6e-4 * (pictures / 16) ** 0.5:.3g}"), f"6e-4 for 16 pictures a step, {pictures} here"
+
+
+def warmup_epochs(spec: Spec, facts: Facts) -> tuple[float, str]:
+    """Some 30 steps where an epoch is shorter than that, but no more than a tenth of the training."""
+    count = learnt(spec, facts)
+    if not 0 < count <= FEW_PICTURES:
+        return 1.0, "the usual"
+    steps = max(1, count // _pictures(spec))
+    most = spec.train.epochs / 10 if isinstance(spec.train.epochs, int) else WARMUP_STEPS
+    chosen = max(0.5, min(WARMUP_STEPS / steps, most))
+    return round(chosen, 2), f"{round(chosen * steps)} steps: an epoch of so few pictures has only {steps}"
+
+
+def batch_size(spec: Spec, facts: Facts) -> tuple[int, str]:
+    """Few: a picture has many labels, and more steps matter more than large ones."""
+    usual = 4 if spec.train.device == "cpu" else 8
+    fits = facts.batch_fits if facts.batch_fits is not None else usual
+    count = learnt(spec, facts)
+    chosen = max(1, min(usual, fits, max(1, count // 4) if count else usual))
+    return (
+        chosen,
+        "the usual for segmenters on one device" if chosen == usual else "so few pictures or so little memory",
+    )
+
+
+def epochs(spec: Spec, facts: Facts) -> tuple[int, str]:
+    """Enough passes to see some 20,000 pictures."""
+    count = learnt(spec, facts)
+    if count == 0:
+        return 50, "the usual; the number of pictures is not known"
+    return min(max(round(20_000 / count), 12), 300), f"{count} pictures"
+
+
+def balanced(spec: Spec, facts: Facts) -> tuple[tuple[float, ...] | str, str]:
+    """The root of the median class's count over each class's.
+
+    By the counts themselves the rarest class would weigh thousands of times the commonest, and be seen everywhere.
+    """
+    if not facts.class_counts:
+        return "balanced", "the data is not known yet"
+    counts = [max(count, 1) for count in facts.class_counts]
+    weights = [(median(counts) / count) ** 0.5 for count in counts]
+    reason = "the root of the median class's count over each class's, so that rare classes count more"
+    return tuple(round(min(max(weight, 1 / MOST_WEIGHT), MOST_WEIGHT), 4) for weight in weights), reason
+
+
+def _pictures(spec: Spec) -> int:
+    """Of an optimiser step."""
+    train = spec.train
+    batch = train.batch_size if isinstance(train.batch_size, int) else 1
+    devices = train.devices if isinstance(train.devices, int) else 1
+    return batch * train.accumulate * devices
+
+
+RULES = {
+    "width": width,
+    "network.input.fit": fit,
+    "network.input.size_hw": size_hw,
+    "train.lr": lr,
+    "train.batch_size": batch_size,
+    "train.epochs": epochs,
+    "train.warmup_epochs": warmup_epochs,
+}
