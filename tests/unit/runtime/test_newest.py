@@ -12,18 +12,19 @@ from espalier.runtime.newest import Newest
 
 
 def test_what_came_in_between_is_dropped_and_counted() -> None:
-    taken = threading.Event()
+    taken, ended = threading.Event(), threading.Event()
 
     def items() -> Iterator[int]:
         yield 0
         taken.wait(5)
         yield from (1, 2, 3)
+        ended.set()
 
     newest, found = Newest(items(), timeout_s=5), []
     for item in newest:
         found.append(item)
         taken.set()
-        time.sleep(0.1)
+        ended.wait(5)
     assert found == [0, 3]
     assert newest.dropped == 2
     assert not newest.stalled
@@ -47,7 +48,7 @@ def test_it_ends_where_nothing_comes() -> None:
         yield 1
         stopped.wait(10)
 
-    newest = Newest(items(), timeout_s=0.1)
+    newest = Newest(items(), timeout_s=0.5)
     start = time.monotonic()
     assert list(newest) == [1]
     assert newest.stalled
