@@ -30,14 +30,14 @@ def plain(logits: Tensor, classes: Tensor, settings: PixelLoss, weight: Tensor |
     good = (classes >= 0) & (classes < CLASSES)
     own = log_p.permute(0, 2, 3, 1)[good].gather(1, classes[good][:, None])[:, 0]
     worth = torch.ones_like(own) if weight is None else weight[classes[good]]
-    terms = {}
+    terms: dict[str, Tensor] = {}
     if settings.kind != "dice":
         loss = -own
         if settings.kind == "focal":
             loss = loss * (1 - own.exp()) ** settings.focus
         if settings.kind == "ohem":
             least = math.ceil(settings.hard_share * len(own))
-            hard = own <= max(math.log(settings.hard_below), own.detach().sort().values[least - 1])
+            hard = own <= max(math.log(settings.hard_below), float(own.detach().sort().values[least - 1]))
             worth = worth * hard
         over = classes.numel() if settings.over == "all" else worth.sum()
         terms[settings.kind] = (worth * loss).sum() / over

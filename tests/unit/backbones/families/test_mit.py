@@ -34,6 +34,7 @@ def test_attention_is_that_of_the_formula() -> None:
     attention, map_BHWC = Attention(8, 2, 2).double(), picture(1, 4, 5, 8).double()
     reduce = attention.reduce
     assert reduce is not None
+    assert reduce.bias is not None
     squares = map_BHWC[0, :, :4].reshape(2, 2, 2, 2, 8).permute(0, 2, 4, 1, 3).reshape(4, -1)
     fewer = attention.norm(squares @ reduce.weight.reshape(8, -1).T + reduce.bias)
     query = attention.query(map_BHWC[0]).reshape(20, 2, 4)

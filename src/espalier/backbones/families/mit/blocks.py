@@ -33,7 +33,7 @@ class Attention(nn.Module):
         key, value = map(self._by_head, self.key_value(self._fewer(map_BHWC)).flatten(1, 2).chunk(2, dim=-1))
         mixed_BhNd = functional.scaled_dot_product_attention(query, key, value)
         out: Tensor = self.project(mixed_BhNd.transpose(1, 2).flatten(2))
-        return out.unflatten(1, map_BHWC.shape[1:3])
+        return out.reshape(map_BHWC.shape)
 
     def _fewer(self, map_BHWC: Tensor) -> Tensor:
         if self.reduce is None:
@@ -42,7 +42,8 @@ class Attention(nn.Module):
         return fewer
 
     def _by_head(self, tokens_BNC: Tensor) -> Tensor:
-        return tokens_BNC.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        batch, tokens, width = tokens_BNC.shape
+        return tokens_BNC.reshape(batch, tokens, self.heads, width // self.heads).transpose(1, 2)
 
 
 class MixFeedForward(nn.Module):
