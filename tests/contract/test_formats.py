@@ -23,6 +23,7 @@ from espalier.data.formats.base import Place
 from espalier.data.index import Index, assemble
 from espalier.data.segments import Segments
 from espalier.errors import DataError, EspalierError
+from espalier.vision.mask_file import MaskFile, MaskValues
 
 NAMES = sorted(formats())
 LABEL_FILES = {"csv": "labels.csv", "coco": "train.json", "yolo": "labels/s0/Ä 0.txt",
@@ -51,10 +52,26 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plain(root: Path, names: list[str] | None = None, *, form: str = "folders") -> Index:
     """Six pictures with one label each, boxed where the format's labels are: what every format can hold."""
     paths = names or [f"s{n % 2}/Ä {n}.png" for n in range(6)]
+    if "mask" in get(form).holds:
+        return masked(root, paths)
     boxes = np.array([[n, 1, n + 2.5, 9] for n in range(6)], np.float32)
     return assemble(root=str(root), source=str(root), format="made", paths=paths, classes=["bär", "crow", "dog,wild"],
                     image_row=np.arange(6), class_id=np.arange(6) % 3,
                     box_xyxy=None if "label" in get(form).holds else boxes)  # fmt: skip
+
+
+def masked(root: Path, paths: list[str]) -> Index:
+    """The same with a mask for each picture: the upper rows are of its class, and nothing is known of the others."""
+    (root / "masks").mkdir(exist_ok=True)
+    files = []
+    for n in range(6):
+        mask_HW = np.full((20 + n, 30), 255, np.uint8)
+        mask_HW[: 5 + n] = n % 3
+        Image.fromarray(mask_HW).save(root / "masks" / f"{n}.png")
+        values = MaskValues(((0, 0), (1, 1), (2, 2), (255, -1)), 3)
+        files.append(MaskFile(str(root / "masks" / f"{n}.png"), (20 + n, 30), values))
+    return assemble(root=str(root), source=str(root), format="made", paths=paths, classes=["bär", "crow", "dog,wild"],
+                    image_row=np.arange(6), class_id=np.arange(6) % 3, masks=files)  # fmt: skip
 
 
 def rich(root: Path) -> Index:

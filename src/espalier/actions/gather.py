@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.actions.checked import TOLD, look
-from espalier.actions.pictures import warn_of_unseen
+from espalier.actions.pictures import for_task, warn_of_unseen
 from espalier.data.check import CheckReport
 from espalier.data.formats import read_splits
 from espalier.data.index import Index
@@ -62,6 +62,7 @@ def gather(indexes: Mapping[str, Index], spec: Spec, task: Task, run: Run, *, fo
 
     Raises DataError with everything that stands in the way.
     """
+    indexes = for_task(indexes, task, spec.data)
     _tell(indexes, run)
     report = look(indexes, task, run, max_pixels=spec.data.max_pixels, source=str(spec.fit.photos))
     _show(indexes, report, run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from espalier.actions import checked
@@ -11,7 +12,7 @@ from espalier.data.split import split
 from espalier.errors import DataError, Problem, SpecError
 from espalier.runs.run import Run
 from espalier.spec.sections import DataSpec, Spec
-from espalier.tasks.base import Task
+from espalier.tasks.base import Covering, Task
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ def index(spec: Spec, task: Task, run: Run, *, look: bool) -> Pictures:
     """
     data = spec.data
     parts, words = _parts(data)
+    parts = for_task(parts, task, data)
     seen = None
     if look:
         seen = checked.look(parts, task, run, max_pixels=data.max_pixels, source=str(data.train)).seen["train"]
@@ -45,6 +47,15 @@ def index(spec: Spec, task: Task, run: Run, *, look: bool) -> Pictures:
     kept, held_out = split(train, data.val_fraction, seed=spec.seed, near_duplicates=data.near_duplicates, seen=seen)
     words = f"{len(held_out)} of {len(train)} pictures, held out by groups"
     return Pictures(train.subset(kept), train.subset(held_out), words)
+
+
+def for_task(parts: Mapping[str, Index], task: Task, data: DataSpec) -> dict[str, Index]:
+    """The parts with the classes that the task learns from them; as they are where `data.classes` names the classes."""
+    if data.classes != "auto" or not isinstance(task, Covering):
+        return dict(parts)
+    train = parts["train"]
+    classes = task.classes_for(train.classes, train.kinds)
+    return {name: index.with_classes(classes) for name, index in parts.items()}
 
 
 def _parts(data: DataSpec) -> tuple[dict[str, Index], str]:

@@ -20,7 +20,7 @@ from espalier.tasks.base import Task
 from espalier.tasks.written import Annotating
 from espalier.vision.draw import to_rgb8
 
-DATA_FORMATS = ("coco", "yolo", "label_studio")
+DATA_FORMATS = ("coco", "yolo", "label_studio", "masks")
 _QUALITY = 95
 
 

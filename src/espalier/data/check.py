@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from espalier.blocks import Block, Table
-from espalier.data import check_labels, check_pictures
+from espalier.data import check_labels, check_masks, check_pictures
 from espalier.data.findings import SEVERITIES, Finding, Severity
 from espalier.data.index import Index
 from espalier.data.leaks import between_splits
@@ -15,7 +15,9 @@ from espalier.data.scan import Progress, Scan, scan
 from espalier.vision.image import MAX_PIXELS
 
 SHOWN = 100
-UNUSABLE = frozenset({"missing", "unreadable", "malformed", "unknown-class", "unknown-picture", "duplicate-id"})
+UNUSABLE = frozenset(
+    {"missing", "unreadable", "malformed", "unknown-class", "unknown-picture", "duplicate-id", "mask-size"}
+)
 """Codes of errors with which training can't go on; the others are errors of judgement that a person may overrule."""
 
 CHECKS: tuple[Callable[[Index, Scan], Iterator[Finding]], ...] = (
@@ -26,6 +28,7 @@ CHECKS: tuple[Callable[[Index, Scan], Iterator[Finding]], ...] = (
     check_pictures.duplicates,
     check_labels.bad_boxes,
     check_labels.bad_outlines,
+    check_masks.bad_masks,
     check_labels.repeated_labels,
     check_labels.classes_and_labels,
 )

@@ -135,7 +135,7 @@ def classes_and_labels(index: Index, seen: Scan) -> Iterator[Finding]:
         what = f"the fullest picture has {per_picture[fullest]} labels"
         fix = "a detector finds as many as network.queries and network.detections say, 300 unless they say more"
         yield Finding("info", "many-labels", index.name(fullest), what, fix, (fullest,))
-    bare = np.flatnonzero(per_picture == 0)
+    bare = np.flatnonzero((per_picture == 0) & ~_has_mask(index))
     if len(bare):
         what = f"{len(bare)} of {len(index)} pictures have no label"
         severity: Severity = "info" if index.kinds - {"label"} else "warning"
@@ -146,6 +146,13 @@ def classes_and_labels(index: Index, seen: Scan) -> Iterator[Finding]:
         yield Finding(
             "warning", "one-class", index.source, what, "there is nothing to tell apart: add pictures of others"
         )
+
+
+def _has_mask(index: Index) -> NDArray[np.bool_]:
+    """(N,) pictures of whose pixels a mask says the class: without a label there, it is `check_masks` that tells."""
+    return np.array(
+        [mask is not None for mask in index.masks] if index.masks is not None else [False] * len(index), bool
+    )
 
 
 def _where(index: Index, m: Any) -> str:

@@ -15,8 +15,9 @@ from PIL import Image, ImageOps
 from espalier import storage
 from espalier.data import labelled_classes
 from espalier.data.formats import get
-from espalier.data.formats.base import Loss, Predicting
+from espalier.data.formats.base import Format, Loss, Predicting
 from espalier.data.index import Index, join, unknown_class
+from espalier.data.mask_outlines import as_outlines
 from espalier.errors import DataError, EspalierError, Problem, RunExistsError, UsageError
 
 Pictures = Literal["copy", "reference"]
@@ -38,6 +39,7 @@ def write(
     that is read.
     """
     form = get(format)
+    splits, unmasked = _outlined(splits, form)
     if pictures == "reference" and not form.refers:
         what = f"a data set of the format {form.name} finds its pictures by where they lie"
         raise UsageError(Problem("--pictures", what, "copy, or another format"))
@@ -56,7 +58,17 @@ def write(
         if not form.tells_classes:
             losses = (*losses, *labelled_classes.write(splits, names, made))
     turned = sum(int(rows.sum()) for rows in (upright or {}).values())
-    return (*losses, *([Loss("pictures turned upright and encoded anew", turned)] if turned else []))
+    return (*unmasked, *losses, *([Loss("pictures turned upright and encoded anew", turned)] if turned else []))
+
+
+def _outlined(splits: Splits, form: Format) -> tuple[Splits, tuple[Loss, ...]]:
+    """The splits with outlines in place of masks, for a format that holds outlines and no masks."""
+    if "mask" in form.holds or not form.holds & {"polygon", "rle"}:
+        return splits, ()
+    found = {split: as_outlines(index) for split, index in splits.items()}
+    unknown = sum(pixels for _, pixels in found.values())
+    losses = (Loss("pixels of which nothing is known, now background", unknown),) if unknown else ()
+    return {split: index for split, (index, _) in found.items()}, losses
 
 
 def write_predictions(

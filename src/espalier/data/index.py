@@ -156,6 +156,13 @@ class Index:
         """(C,) pictures that show each class."""
         return np.bincount(self.picture_class[:, 1], minlength=len(self.classes))
 
+    def pixel_counts(self) -> NDArray[np.float64]:
+        """(C,) labelled area of each class, px²: of masks their pixels. Labels that don't give theirs count as 0."""
+        if self.area is None:
+            return np.zeros(len(self.classes))
+        pixels = np.bincount(self.class_id, weights=np.nan_to_num(self.area), minlength=len(self.classes))
+        return np.asarray(pixels, np.float64)
+
     def subset(self, rows: Sequence[int] | NDArray[Any]) -> Index:
         """Those pictures with their annotations, in that order. A boolean mask works too. Findings stay behind."""
         wanted = np.asarray(rows)

@@ -21,6 +21,7 @@ def stats(indexes: Mapping[str, Index], seen: Mapping[str, Scan] | None = None) 
     """Blocks that describe the data set. Sizes come from `seen` (the scans) or the labels, else from file headers."""
     sizes = {split: _sizes(index, seen[split] if seen else None) for split, index in indexes.items()}
     blocks: list[Block] = [_sums(indexes), _splits(indexes), *_classes(indexes), *_picture_sizes(sizes)]
+    blocks += _pixels(indexes)
     if any(index.kinds & {"box", "polygon", "rle"} for index in indexes.values()):
         blocks += [*_box_sizes(indexes, sizes), *_labels_per_picture(indexes)]
     return tuple(blocks)
@@ -66,6 +67,20 @@ def _classes(indexes: Mapping[str, Index]) -> list[Block]:
     rows = [[name, *(part.get(name, 0) for part in counts.values())] for name in largest]
     bars = Bars("Pictures of each class", shown, [total[name] for name in shown], note=note)
     return [bars, Table("Classes", ("class", *counts), rows)]
+
+
+def _pixels(indexes: Mapping[str, Index]) -> list[Block]:
+    """How many pixels of masks each class has."""
+    masked = {split: index for split, index in indexes.items() if index.masks is not None}
+    if not masked:
+        return []
+    found = {split: index.pixel_counts() for split, index in masked.items()}
+    names = next(iter(masked.values())).classes
+    rows: list[list[str | float | int | Figure | None]] = [
+        [name, *(Figure("share", float(pixels[c] / max(1.0, pixels.sum())), unit="%") for pixels in found.values())]
+        for c, name in enumerate(names)
+    ]
+    return [Table("Pixels of each class", ("class", *found), rows, "of the pixels that are not ignored")]
 
 
 def _sizes(index: Index, seen: Scan | None) -> NDArray[np.int32]:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from espalier.spec.fields import Auto, BundleBackend, Device, GraphBackend, Model, OnnxBackend, knob
 
-PredictFormat = Literal["json", "jsonl", "csv", "pictures", "video", "crops", "coco", "yolo", "label_studio"]
+PredictFormat = Literal["json", "jsonl", "csv", "pictures", "video", "crops", "coco", "yolo", "label_studio", "masks"]
 """What `predict` can write."""
 
 
@@ -75,7 +75,7 @@ class PredictSpec(Model):
     formats: tuple[PredictFormat, ...] = knob(
         ("json", "csv"),
         "What to write: json | jsonl | csv; pictures and video (drawn on); crops (each box cut out); "
-        "coco | yolo | label_studio (data sets of what the model says)",
+        "coco | yolo | label_studio | masks (data sets of what the model says)",
         flag="--formats",
     )
     every: int = knob(1, "Of a video take each so many-th frame", unit="frames", ge=1, le=1_000_000, flag="--every")

@@ -233,6 +233,14 @@ class Located(Protocol):
 
 
 @runtime_checkable
+class Covering(Protocol):
+    """A task that says something of every pixel, and so may need a class that the labels don't name."""
+
+    def classes_for(self, classes: Sequence[str], kinds: frozenset[str]) -> tuple[str, ...]:
+        """The classes to learn from labels of these classes and kinds."""
+
+
+@runtime_checkable
 class Tiled(Protocol):
     """A task of which tiles of a picture can be learnt and asked, and the answers joined. It asks an ImageQuery."""
 

@@ -16,7 +16,7 @@ from espalier.tasks.segmentation import prediction as said
 from espalier.tasks.segmentation.figures import figures
 from espalier.tasks.segmentation.metrics import SegmentationMetrics
 from espalier.tasks.segmentation.mistakes import mistakes
-from espalier.tasks.segmentation.prediction import SegmentMap, region_rle
+from espalier.tasks.segmentation.prediction import BACKGROUND, SegmentMap, region_rle
 from espalier.tasks.segmentation.sample import SegmentationTarget, inside, merged, target
 from espalier.tasks.written import SaidLabels
 from espalier.vision.geometry import Geometry
@@ -40,6 +40,11 @@ class SegmentationTask:
         if "mask" in kinds:
             return 40
         return 15 if kinds & OUTLINES else 0
+
+    def classes_for(self, classes: Sequence[str], kinds: frozenset[str]) -> tuple[str, ...]:
+        """With `background` first where the labels are outlines, for what none of them covers; a mask says it all."""
+        is_whole = "mask" in kinds or BACKGROUND in classes
+        return tuple(classes) if is_whole else (BACKGROUND, *classes)
 
     def sample(self, query: Any, annotations: Annotations, classes: Sequence[str], *, name: str, group: str) -> Sample:
         """The labels as a SegmentationTarget. Raises DataError for an id that has no class, and for a mask or an
