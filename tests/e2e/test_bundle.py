@@ -142,7 +142,7 @@ def test_verify_and_predict_without_torch(exported, photos, tmp_path):
     with (tmp_path / "p" / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["class"] for row in rows] == [one["class"] for one in said]
-    assert len(list((tmp_path / "p" / "pictures").iterdir())) == 12
+    assert len(list((tmp_path / "p" / "drawn").iterdir())) == 12
 
 
 def test_python_without_torch_says_what_the_checkpoint_says(exported, checkpoint, photos, tmp_path):

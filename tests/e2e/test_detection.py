@@ -15,6 +15,7 @@ from PIL import Image
 from tests.e2e.objects import draw_objects
 
 import espalier
+from espalier.bundle.bundle import Bundle
 from espalier.errors import DataError, InterruptedByUser, SpecError
 from espalier.runs.run import Run
 
@@ -102,12 +103,36 @@ def test_predictions_are_boxes_in_files_and_pictures(bundle: Path, boxes: Path, 
     rows = list(csv.DictReader((out / "predictions.csv").open()))
     assert len([row for row in rows if row["class"]]) == len(objects)
     assert {Path(row["image"]).name for row in rows} == {f"{n:03d}.png" for n in range(6)}
-    drawn = sorted((out / "pictures").iterdir())
+    drawn = sorted((out / "drawn").iterdir())
     assert len(drawn) == 6
     assert Image.open(drawn[0]).width % 96 == 0  # enlarged to be legible
     model = espalier.load(bundle)
     first = model.predict([str(boxes / "test" / "005.png")])[0]
     assert first.threshold == pytest.approx(found[5]["threshold"])
+
+
+def test_openvino_says_what_the_reference_does(bundle: Path, boxes: Path, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    reference, other = Bundle.open(bundle).artifact().runtimes
+    assert (reference.backend, other.backend) == ("onnxruntime", "openvino")
+    assert other.version != ""
+    assert other.error is not None
+    assert other.error < 1e-4
+    assert espalier.verify(bundle, overrides={"verify.backend": "openvino"}, progress=False)["passed"]
+    scores = [
+        espalier.evaluate(
+            bundle,
+            boxes,
+            out=tmp_path / name,
+            overrides={"evaluate.backend": name, "evaluate.bootstrap": 0, "evaluate.pictures": 0},
+            progress=False,
+        )["figures"]["map"]["value"]
+        for name in ("onnxruntime", "openvino")
+    ]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-6)
+    overrides = {"predict.backend": "openvino"}
+    said = espalier.predict(bundle, boxes / "test", out=tmp_path / "said", overrides=overrides, progress=False)
+    assert said["pictures"] == 6
 
 
 def test_a_page_shows_it(trained: Path) -> None:

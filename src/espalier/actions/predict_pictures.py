@@ -19,10 +19,10 @@ from espalier.vision.draw import to_rgb8
 
 
 class DrawnPictures:
-    """`pictures/`: a JPEG for each answer, with the answer on it."""
+    """`drawn/`: a JPEG for each answer, with the answer on it."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = storage.make_folder(folder / "pictures")
+        self._folder = storage.make_folder(folder / "drawn")
 
     def add(self, answer: Answer) -> None:
         """One picture."""
@@ -33,7 +33,7 @@ class DrawnPictures:
 
     def close(self) -> list[str]:
         """The folder."""
-        return ["pictures/"]
+        return ["drawn/"]
 
 
 class Crops:

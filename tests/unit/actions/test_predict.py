@@ -214,7 +214,7 @@ def test_each_box_is_cut_out_into_a_folder_of_its_class(
     assert crops == ["cat/00000-a-001.jpg", "dog/00000-a-000.jpg"]
     with Image.open(run.path / "crops" / crops[1]) as crop:
         assert crop.size == (10, 8)
-    assert (run.path / "pictures" / "00001-b.jpg").is_file()
+    assert (run.path / "drawn" / "00001-b.jpg").is_file()
 
 
 def test_classes_keep_their_names_as_folders_and_never_share_one() -> None:
