@@ -94,6 +94,8 @@ def test_what_did_not_run_says_why(coco: Path, tmp_path: Path) -> None:
     text = said(tmp_path / "a")
     assert "map       12.5       not run here" in text
     assert "published: a table" in text
+    assert "maxDets: 1, 10, 100 of them are matched" in text
+    assert "resize: " in text
     assert "not as published: the weather" in text
     found = espalier.reproduce("small", coco=coco, eval_only=True, out=tmp_path / "b", progress=False)
     assert "small.pth, from the authors" in found["not_run"]

@@ -59,8 +59,11 @@ def reproduce(spec: Spec, run: Run) -> dict[str, Any]:
     theirs = published_spec(published, asked.coco or "DATA", devices)
     ours, changed = _over(theirs, spec)
     changed += [] if asked.eval_only else _step_changed(published, ours, devices)
-    for block in settings(published.name, published.result, theirs, published.layout):
-        run.block("settings", block)
+    training, scoring = settings(published.name, published.result, theirs, published.layout)
+    run.block("settings", training)
+    run.block("settings", scoring)
+    for what, value in scoring.rows:
+        run.say(f"{what}: {value}")
     for line in changed:
         run.warn(f"not as published: {line}")
     if asked.coco is not None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from espalier.blocks import Block, Figure, Table
+from espalier.blocks import Figure, Table
 from espalier.data.layouts import Layout
 from espalier.networks.published_results import PublishedResult
 from espalier.spec.sections import Spec
@@ -64,10 +64,10 @@ def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def settings(name: str, result: PublishedResult, theirs: Spec, layout: Layout) -> Iterator[Block]:
-    """Data, training and evaluation as published."""
+def settings(name: str, result: PublishedResult, theirs: Spec, layout: Layout) -> tuple[Table, Table]:
+    """Training, and data and evaluation, as published."""
     train = theirs.train.model_dump(mode="json")
-    yield Table(f"{name}: training", ("field", "value"), [(f"train.{key}", _words(train[key])) for key in TRAINING])
+    fields = [(f"train.{key}", _words(train[key])) for key in TRAINING]
     assert theirs.network is not None
     given = theirs.network.input
     rows = [
@@ -79,7 +79,7 @@ def settings(name: str, result: PublishedResult, theirs: Spec, layout: Layout) -
         ("threshold", f"from {result.decode.get('threshold', 0.0)} on"),
         ("boxes cut off at the edges", _words(result.decode.get("clip"))),
     ]
-    yield Table(f"{name}: data and evaluation", ("", ""), rows)
+    return Table(f"{name}: training", ("field", "value"), fields), Table(f"{name}: data and evaluation", ("", ""), rows)
 
 
 def _words(value: Any) -> str:
