@@ -45,7 +45,7 @@ def official_rim(mask: np.ndarray, reach: int) -> np.ndarray:
 
     padded = np.pad(mask.astype(np.uint8), 1)
     inner = cv2.erode(padded, np.ones((3, 3), np.uint8), iterations=reach)[1:-1, 1:-1]
-    return mask & (inner == 0)
+    return np.asarray(mask & (inner == 0))
 
 
 @pytest.mark.parametrize("classes", [2, 5, 70])

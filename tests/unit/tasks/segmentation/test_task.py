@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,10 +24,10 @@ BELOW = [[5, 5, 10, 5, 10, 10, 5, 10]]
 
 
 def labels(
-    outlines: list[object], class_id: list[int], *, boxes: list[list[float]] | None = None, **more: object
+    outlines: list[Any], class_id: list[int], *, boxes: list[list[float]] | None = None, **more: Any
 ) -> Annotations:
     box = np.full((len(class_id), 4), np.nan, np.float32) if boxes is None else np.array(boxes, np.float32)
-    return Annotations(np.array(class_id, np.int64), box, np.zeros(len(class_id), bool), outlines, **more)  # type: ignore[arg-type]
+    return Annotations(np.array(class_id, np.int64), box, np.zeros(len(class_id), bool), outlines, **more)
 
 
 def sample(annotations: Annotations, classes: tuple[str, ...] = CLASSES, size_hw: tuple[int, int] = (12, 12)) -> Sample:
@@ -88,7 +89,7 @@ def test_rle_and_polygon_paint_the_same() -> None:
     assert sample(labels([SQUARE], [1])).target.class_map((12, 12))[3, 3] == 1
 
 
-def masked(tmp_path: Path, values: list[list[int]], **more: object) -> Annotations:
+def masked(tmp_path: Path, values: list[list[int]], **more: Any) -> Annotations:
     pixels = np.array(values, np.uint8)
     Image.fromarray(pixels).save(tmp_path / "m.png")
     table = MaskValues(((0, 0), (1, 1), (2, 2), (255, IGNORE)), 3)
@@ -159,7 +160,9 @@ def blocks(size: int = 16) -> np.ndarray:
 
 
 def decoded(geometry: Geometry, **params: object) -> SegmentMap:
-    return TASK.decoder("segmentation_class", 1)(outputs(blocks()), [geometry], CLASSES, params)[0]
+    found = TASK.decoder("segmentation_class", 1)(outputs(blocks()), [geometry], CLASSES, params)[0]
+    assert isinstance(found, SegmentMap)
+    return found
 
 
 def test_the_decoder_gives_the_source_its_classes() -> None:
@@ -196,7 +199,7 @@ def test_outputs_that_are_none_are_refused(changes: dict[str, np.ndarray], words
 
 def test_more_than_255_classes_are_16_bit() -> None:
     classes = [f"c{n}" for n in range(300)]
-    raw = {"class": np.full((1, 4, 4), 299, np.uint16), "logits": np.zeros((1, 300, 1, 1), np.float32)}
+    raw: dict[str, Any] = {"class": np.full((1, 4, 4), 299, np.uint16), "logits": np.zeros((1, 300, 1, 1), np.float32)}
     found = TASK.decoder("segmentation_class", 1)(raw, [Geometry.identity((4, 4))], classes, {})[0]
     assert found.class_HW.dtype == np.uint16
     assert int(found.class_HW.max()) == 299

@@ -1,0 +1,310 @@
+"""Folders of pictures and masks: which belong together, what values mean, what is wrong, and other formats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from espalier.data import convert
+from espalier.data.check import check
+from espalier.data.formats import detect, get, read_index, read_splits
+from espalier.data.formats.base import Place
+from espalier.data.index import Index, assemble
+from espalier.data.segments import Segments
+from espalier.data.stats import stats
+from espalier.errors import DataError
+from espalier.tasks.segmentation import TASK
+
+IDS = np.array([[0, 0, 1, 1], [2, 2, 255, 1]], np.uint8)
+RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
+
+
+def picture(path: Path, size_hw: tuple[int, int] = (2, 4), *, seed: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (*size_hw, 3), dtype=np.uint8)).save(path)
+
+
+def mask(path: Path, values: np.ndarray = IDS) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values).save(path)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for n in range(3):
+        picture(tmp_path / "set" / "images" / f"p{n}.jpg", seed=n)
+        mask(tmp_path / "set" / "masks" / f"p{n}.png")
+    return tmp_path / "set"
+
+
+def maps(index: Index) -> list[list[list[int]]]:
+    """What the masks of an index say, 255 unknown."""
+    samples = (TASK.sample(None, index.annotations(n), index.classes, name="", group="") for n in range(len(index)))
+    return [sample.target.class_map((2, 4)).tolist() for sample in samples]
+
+
+def codes(path: Path) -> list[str]:
+    return [finding.code for finding in check(read_splits(str(path), strict=False)).findings]
+
+
+# ---- layouts -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("image", "its_mask"),
+    [
+        ("images/train/a.jpg", "masks/train/a.png"),
+        ("train/images/a.jpg", "train/masks/a.png"),
+        ("images/training/a.jpg", "annotations/training/a.png"),
+        ("JPEGImages/train/a.jpg", "SegmentationClass/train/a.png"),
+        ("leftImg8bit/train/ulm/a_leftImg8bit.png", "gtFine/train/ulm/a_gtFine_labelIds.png"),
+        ("imgs/train/a.jpg", "labels/train/a_mask.png"),
+    ],
+)
+def test_a_picture_finds_its_mask(tmp_path: Path, image: str, its_mask: str) -> None:
+    for split in ("train", "val"):
+        picture(tmp_path / image.replace("train", split, 1).replace("valing", "val"))
+        mask(tmp_path / its_mask.replace("train", split, 1).replace("valing", "val"))
+    assert detect(Place(str(tmp_path))).name == "masks"
+    found = read_splits(str(tmp_path))
+    assert list(found) == ["train", "val"]
+    assert found["train"].kinds == {"mask"}
+    assert maps(found["val"]) == [[[0, 0, 1, 1], [2, 2, 255, 1]]]
+
+
+def test_cityscapes_other_pictures_of_a_mask_are_no_masks(tmp_path: Path) -> None:
+    picture(tmp_path / "leftImg8bit" / "a_leftImg8bit.png")
+    mask(tmp_path / "gtFine" / "a_gtFine_labelIds.png")
+    picture(tmp_path / "gtFine" / "a_gtFine_color.png")
+    assert len(read_index(str(tmp_path))) == 1
+
+
+def test_pictures_may_lie_elsewhere(tmp_path: Path) -> None:
+    picture(tmp_path / "photos" / "a.jpg")
+    mask(tmp_path / "set" / "masks" / "a.png")
+    found = read_index(str(tmp_path / "set"), format="masks", images=str(tmp_path / "photos"))
+    assert len(found) == 1
+
+
+# ---- what values mean ----------------------------------------------------------------------------------------------
+
+
+def test_without_a_file_ids_are_classes_and_255_is_ignored(root: Path) -> None:
+    found = read_index(str(root))
+    assert found.classes == ("background", "class 1", "class 2")
+    assert maps(found) == [[[0, 0, 1, 1], [2, 2, 255, 1]]] * 3
+    assert found.area is not None
+    assert found.area[:3].tolist() == [2, 3, 2]
+    assert found.pixel_counts().tolist() == [6, 9, 6]
+    assert any(block.title == "Pixels of each class" for block in stats({"train": found}))
+
+
+def test_data_classes_names_them(root: Path) -> None:
+    assert read_index(str(root), classes=["road", "sky", "car"]).classes == ("road", "sky", "car")
+    with pytest.raises(DataError, match="value 2, which no class has"):
+        read_index(str(root), classes=["road", "sky"])
+
+
+@pytest.mark.parametrize(("high", "names"), [(255, ("background", "foreground")), (1, ("background", "class 1"))])
+def test_two_values(tmp_path: Path, high: int, names: tuple[str, ...]) -> None:
+    picture(tmp_path / "images" / "a.png")
+    mask(tmp_path / "masks" / "a.png", np.array([[0, 0, high, high]] * 2, np.uint8))
+    found = read_index(str(tmp_path))
+    assert found.classes == names
+    assert maps(found) == [[[0, 0, 1, 1]] * 2]
+
+
+def test_classes_csv_merges_and_ignores(root: Path) -> None:
+    (root / "classes.csv").write_text("value,class\n0,land\n1,water\n2,water\n255,ignore\n", encoding="utf-8")
+    found = read_index(str(root))
+    assert found.classes == ("land", "water")
+    assert maps(found) == [[[0, 0, 1, 1], [1, 1, 255, 1]]] * 3
+
+
+def test_all_other_ids_may_be_one_class(root: Path) -> None:
+    mask(root / "masks" / "p0.png", np.array([[0, 0, 700, 9], [3, 3, 4, 5]], np.uint16))
+    (root / "masks" / "classes.csv").write_text("value,class\n0,background\n*,nucleus\n", encoding="utf-8")
+    found = read_index(str(root))
+    assert found.classes == ("background", "nucleus")
+    assert maps(found)[0] == [[0, 0, 1, 1], [1, 1, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("classes.csv", "colour,class\n#ff0000,road\n#0000FF,sky\n#ffffff,\n"),
+        ("class_dict.csv", "name,r,g,b\nroad,255,0,0\nsky,0,0,255\nignore,255,255,255\n"),
+        (
+            "labelmap.txt",
+            "# label:color_rgb:parts:actions\nroad:255,0,0::\nsky:0,0,255::\nignored thing:255,255,255::\n",
+        ),
+    ],
+)
+def test_colours(root: Path, name: str, text: str) -> None:
+    colours = np.array([[RED, RED, BLUE, BLUE], [RED, BLUE, WHITE, WHITE]], np.uint8)
+    for n in range(3):
+        mask(root / "masks" / f"p{n}.png", colours)
+    (root / name).write_text(text, encoding="utf-8")
+    found = read_index(str(root))
+    assert found.classes[:2] == ("road", "sky")
+    unknown = 2 if "thing" in text else 255
+    assert maps(found)[0] == [[0, 0, 1, 1], [0, 1, unknown, unknown]]
+
+
+def test_names_a_line(root: Path) -> None:
+    (root / "classes.txt").write_text("land\nwater\nsky\n", encoding="utf-8")
+    for n in range(3):
+        mask(root / "masks" / f"p{n}.png", np.minimum(IDS, 2))
+    assert read_index(str(root)).classes == ("land", "water", "sky")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a,b\n1,2\n", "the columns are a, b"),
+        ("value,class\nx,road\n", "classes.csv:2: 'x' is no value"),
+        ("colour,class\n#ff,road\n", "is no colour"),
+        ("value,class\n1,road\n1,sky\n", "1 has two classes"),
+        ("value,class\n1,ignore\n", "names no class"),
+        ("value,class\n1\n", "1 cells"),
+    ],
+)
+def test_a_classes_file_that_is_wrong_is_told(root: Path, text: str, words: str) -> None:
+    (root / "classes.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=words):
+        read_index(str(root))
+
+
+# ---- what is wrong -------------------------------------------------------------------------------------------------
+
+
+def test_colours_that_nothing_names_are_listed(root: Path) -> None:
+    mask(root / "masks" / "p0.png", np.array([[RED, RED, BLUE, RED]] * 2, np.uint8))
+    with pytest.raises(DataError, match=r"#ff0000.*#0000ff(.|\n)*colour,class"):
+        read_index(str(root))
+
+
+def test_numbers_of_objects_are_not_taken_for_classes(root: Path) -> None:
+    mask(root / "masks" / "p0.png", np.arange(100, dtype=np.uint8).reshape(2, 50))
+    with pytest.raises(DataError, match="numbers of objects"):
+        read_index(str(root))
+
+
+def test_a_value_that_no_class_has_is_one_finding(root: Path) -> None:
+    (root / "classes.csv").write_text("value,class\n0,land\n1,water\n2,sky\n255,ignore\n", encoding="utf-8")
+    mask(root / "masks" / "p0.png", IDS + np.uint8(0) + (IDS == 2).astype(np.uint8) * 5)
+    with pytest.raises(DataError, match=r"p0.png: the mask has the value 7, which no class has"):
+        read_index(str(root))
+    assert codes(root).count("unknown-class") == 1
+
+
+def test_a_mask_of_another_size_is_an_error(root: Path) -> None:
+    mask(root / "masks" / "p1.png", np.zeros((3, 4), np.uint8))
+    report = check(read_splits(str(root), strict=False))
+    assert [f.what for f in report.unusable] == ["the mask has 4 × 3 px, its picture 4 × 2"]
+
+
+def test_a_mask_in_which_all_is_ignored_is_a_warning(root: Path) -> None:
+    mask(root / "masks" / "p1.png", np.full((2, 4), 255, np.uint8))
+    found = codes(root)
+    assert found.count("all-ignored") == 1
+    assert "no-label" not in found
+
+
+def test_pictures_and_masks_alone_are_left_out_and_told(root: Path) -> None:
+    picture(root / "images" / "alone.jpg")
+    mask(root / "masks" / "lost.png")
+    assert len(read_index(str(root))) == 3
+    assert {"no-mask", "no-picture"} <= set(codes(root))
+
+
+def test_a_damaged_mask_and_two_for_one_picture_are_errors(root: Path) -> None:
+    (root / "masks" / "p0.png").write_bytes((root / "masks" / "p1.png").read_bytes()[:40])
+    mask(root / "masks" / "p2.tif")
+    assert {"malformed", "duplicate-id"} <= set(codes(root))
+
+
+def test_a_jpeg_that_was_a_mask_is_told(root: Path) -> None:
+    noisy = np.arange(8, dtype=np.uint8).reshape(2, 4) * 30
+    (root / "masks" / "p0.png").unlink()
+    mask(root / "masks" / "p0.jpg", noisy)
+    (root / "classes.csv").write_text("value,class\n0,a\n1,b\n2,c\n255,\n", encoding="utf-8")
+    report = check(read_splits(str(root), strict=False))
+    assert any("JPEG" in finding.what for finding in report.findings)
+
+
+def test_no_pair_at_all_is_told(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "a.jpg")
+    mask(tmp_path / "masks" / "b.png")
+    with pytest.raises(DataError, match="1 pictures and 1 masks, and no two of one name"):
+        read_index(str(tmp_path), format="masks")
+
+
+# ---- the way to other sets -----------------------------------------------------------------------------------------
+
+
+def test_the_fingerprint_knows_every_pixel(root: Path) -> None:
+    before = read_index(str(root)).fingerprint()
+    changed = IDS.copy()
+    changed[0, 0], changed[0, 3] = 1, 0  # as many of each class as before
+    mask(root / "masks" / "p0.png", changed)
+    assert read_index(str(root)).fingerprint() != before
+
+
+def test_classes_are_renamed_merged_and_left_out_in_the_pixels(root: Path) -> None:
+    splits = read_splits(str(root))
+    merged = convert.remap(splits, {"class 2": "class 1"})["train"]
+    assert maps(merged)[0] == [[0, 0, 1, 1], [1, 1, 255, 1]]
+    kept = convert.keep(splits, without=["class 1"])[0]["train"]
+    assert kept.classes == ("background", "class 2")
+    assert maps(kept)[0] == [[0, 0, 255, 255], [1, 1, 255, 255]]
+    turned = splits["train"].with_classes(["class 2", "class 1", "background"])
+    assert maps(turned)[0] == [[2, 2, 1, 1], [0, 0, 255, 1]]
+
+
+def test_sets_with_other_classes_leave_each_others_background_open(root: Path, tmp_path: Path) -> None:
+    other = read_splits(str(root))["train"].subset([0])
+    merged, _ = convert.merge([{"train": other}, convert.remap({"train": other}, {"class 1": "boat"})])
+    both = merged["train"]
+    assert both.classes == ("background", "class 1", "class 2", "boat")
+    assert maps(both)[0] == [[255, 255, 1, 1], [2, 2, 255, 1]]
+
+
+def test_it_becomes_coco_and_comes_back(root: Path, tmp_path: Path) -> None:
+    splits = read_splits(str(root))
+    losses = convert.write(splits, tmp_path / "coco", format="coco")
+    assert [str(loss) for loss in losses] == ["3 pixels of which nothing is known, now background"]
+    outlined = read_splits(str(tmp_path / "coco"))
+    assert outlined["train"].classes == ("class 1", "class 2")
+    convert.write(outlined, tmp_path / "back", format="masks")
+    back = read_index(str(tmp_path / "back"))
+    assert back.classes == ("background", "class 1", "class 2")
+    assert maps(back)[0] == [[0, 0, 1, 1], [2, 2, 0, 1]]
+
+
+def test_outlines_are_painted_in_their_order(root: Path, tmp_path: Path) -> None:
+    outlines = [b"[[0, 0, 4, 0, 4, 1, 0, 1]]", b"[[3, 0, 4, 0, 4, 2, 3, 2]]"]
+    index = assemble(root=str(root), source="", format="made", paths=["images/p0.jpg"], classes=["b", "a"],
+                     image_row=np.array([0, 0]), class_id=np.array([0, 1]), segments=Segments.of(outlines))  # fmt: skip
+    convert.write({"train": index}, tmp_path / "out", format="masks")
+    assert maps(read_index(str(tmp_path / "out"))) == [[[1, 1, 1, 2], [0, 0, 0, 2]]]
+
+
+def test_more_than_255_classes_are_written_in_16_bit(root: Path, tmp_path: Path) -> None:
+    index = read_index(str(root)).with_classes(["background", "class 1", "class 2", *(f"x{n}" for n in range(300))])
+    convert.write({"train": index}, tmp_path / "out", format="masks")
+    found = read_index(str(tmp_path / "out"))
+    assert len(found.classes) == 303
+    assert found.annotations(0).mask is not None
+    assert [[65535 if c == 65535 else c for c in row] for row in maps(found)[0]] == [[0, 0, 1, 1], [2, 2, 65535, 1]]
+
+
+def test_written_masks_have_a_palette_for_people(root: Path, tmp_path: Path) -> None:
+    convert.write(read_splits(str(root)), tmp_path / "out", format="masks")
+    with Image.open(tmp_path / "out" / "masks" / "p0.png") as written:
+        assert written.mode == "P"
+        assert np.asarray(written).tolist() == IDS.tolist()
+    assert get("masks").detect(Place(str(tmp_path / "out"))) > 90
