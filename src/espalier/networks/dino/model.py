@@ -92,10 +92,15 @@ class Chosen(NamedTuple):
     token_BQ: Tensor  # which tokens, surest first
     score_BN: Tensor  # of every token: the logit of its best class
     every: Tokens  # what every token says
+    content_BQC: Tensor
 
 
 class Selection(nn.Module):
-    """The tokens whose best class is surest; their boxes become queries, whose contents are learnt."""
+    """The tokens whose best class is surest; their boxes become queries.
+
+    A query's content is learnt for its place among the surest, or it is its token's own, cut from the gradient as in
+    RT-DETR (Zhao et al., 2024): queries are then alike, and tokens of equal scores may change places.
+    """
 
     def __init__(self, spec: DinoSpec, classes: int) -> None:
         super().__init__()
@@ -103,8 +108,10 @@ class Selection(nn.Module):
         self.output_norm = nn.LayerNorm(spec.width)
         self.class_head = class_head(spec.width, classes) if spec.encoder_class_head else None
         self.box_head = box_head(spec.width, size_logit=0.0) if spec.encoder_box_head else None
+        self.queries = spec.queries
+        self.content = nn.Embedding(spec.queries, spec.width) if spec.query_content == "learnt" else None
 
-    def forward(self, encoded: Encoded, queries: int, decoder: Decoder) -> Chosen:
+    def forward(self, encoded: Encoded, decoder: Decoder) -> Chosen:
         """The chosen tokens' boxes and answers, by the decoder's heads where there are none of its own."""
         start, memory = proposals(encoded.tokens, encoded.memory_BNC)
         memory = self.output_norm(self.output(memory))
@@ -112,12 +119,17 @@ class Selection(nn.Module):
         boxes = decoder.box_heads[0] if self.box_head is None else self.box_head
         logits, box_logits = classes(memory), boxes(memory) + start
         score_BN = logits.max(-1).values
-        token_BQ = best_tokens(score_BN, queries)
+        token_BQ = best_tokens(score_BN, self.queries)
         best = token_BQ[..., None]
         box = box_logits.gather(1, best.expand(-1, -1, 4))
         said = Said(logits.gather(1, best.expand(-1, -1, logits.shape[-1])), box.sigmoid())
         every = Tokens(logits, box_logits.sigmoid(), start.sigmoid())
-        return Chosen(box.detach().sigmoid(), said, token_BQ, score_BN, every)
+        return Chosen(box.detach().sigmoid(), said, token_BQ, score_BN, every, self._content(memory, best))
+
+    def _content(self, memory_BNC: Tensor, token_BQ1: Tensor) -> Tensor:
+        if self.content is not None:
+            return self.content.weight[None].expand(memory_BNC.shape[0], -1, -1)
+        return memory_BNC.detach().gather(1, token_BQ1.expand(-1, -1, memory_BNC.shape[-1]))
 
 
 def build(spec: DinoSpec, classes: Sequence[str]) -> Dino:
@@ -143,7 +155,6 @@ class Dino(ObjectQueries):
         self.queries = spec.queries
         self.dense_weight = spec.loss.dense_weight
         self.selection = Selection(spec, len(classes))
-        self.content = nn.Embedding(spec.queries, spec.width)
         self.decoder = Decoder(spec, len(classes))
         self.denoising = Denoising(spec.denoising, len(classes), spec.width) if spec.denoising.queries else None
         self.masks = self._mask_head(spec) if spec.masks else None
@@ -172,9 +183,8 @@ class Dino(ObjectQueries):
 
     def decoded(self, encoded: Encoded, noised: Noised | None) -> tuple[list[Said], Chosen]:
         """Each decoder layer's answer (those to noised queries first), and what the tokens gave."""
-        chosen: Chosen = self.selection(encoded, self.queries, self.decoder)
-        content = self.content.weight[None].expand(encoded.memory_BNC.shape[0], -1, -1)
-        reference, blocked = chosen.box_BQ4, None
+        chosen: Chosen = self.selection(encoded, self.decoder)
+        content, reference, blocked = chosen.content_BQC, chosen.box_BQ4, None
         if noised is not None:
             content = torch.cat([noised.content_BQC.to(content.dtype), content], 1)
             reference = torch.cat([noised.box_logits_BQ4.sigmoid(), reference], 1)

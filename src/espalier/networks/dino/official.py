@@ -25,7 +25,7 @@ _OWN = {
         (r"selection\.output_norm\.(.*)", r"transformer.enc_output_norm.\1"),
         (r"selection\.class_head\.(.*)", r"transformer.enc_out_class_embed.\1"),
         (r"selection\.box_head\.(.*)", r"transformer.enc_out_bbox_embed.\1"),
-        (r"content\.(.*)", r"transformer.tgt_embed.\1"),
+        (r"selection\.content\.(.*)", r"transformer.tgt_embed.\1"),
         (r"denoising\.label\.(.*)", r"label_enc.\1"),
     ),
     "mmdetection": (
@@ -33,7 +33,7 @@ _OWN = {
         (r"decoder\.position\.(.*)", r"decoder.ref_point_head.\1"),
         (r"selection\.output\.(.*)", r"memory_trans_fc.\1"),
         (r"selection\.output_norm\.(.*)", r"memory_trans_norm.\1"),
-        (r"content\.(.*)", r"query_embedding.\1"),
+        (r"selection\.content\.(.*)", r"query_embedding.\1"),
         (r"denoising\.label\.(.*)", r"dn_query_generator.label_embedding.\1"),
     ),
 }
@@ -92,7 +92,7 @@ def settings(probe: Probe) -> Mapping[str, Any]:
     label = probe.find("denoising.label.weight")
     classes = probe.tensor("decoder.class_heads.0.weight").shape[0]
     values: dict[str, Any] = {
-        "queries": probe.tensor("content.weight").shape[0],
+        "queries": probe.tensor("selection.content.weight").shape[0],
         "share_class_head": _alike(probe, "decoder.class_heads.{}.weight"),
         "share_box_head": _alike(probe, "decoder.box_heads.{}.layers.0.weight"),
         "denoising": {} if label is not None else {"queries": 0},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
@@ -48,6 +50,11 @@ class DinoSpec(ObjectQueriesSpec):
     hidden: int = knob(2048, "Width of the feed-forward layers", unit="values", ge=1, le=65536)
     dropout: float = knob(0.0, "Share of the stream that is dropped in training", ge=0, lt=1, tunable=Tunable(0, 0.3))
     detections: int = knob(300, "Best answers that are kept of a picture", ge=1, le=10_000)
+    query_content: Literal["learnt", "token"] = knob(
+        "learnt",
+        "What queries begin with: vectors learnt for each rank, as published; or the tokens that they were picked "
+        "from, whose order then does not matter",
+    )
     masks: bool = knob(False, "Outline each object, too: the network then does the task instance")
     mask_width: int = knob(
         32, "With masks: channels of the map that each query's kernel is multiplied with", ge=4, le=512
