@@ -115,6 +115,8 @@ def _show(run: Run, made: Made) -> None:
     run.block("proof", Table("The bundle says what was evaluated", ["", "", ""], rows))
     run.block("proof", made.parity.block())
     run.block("proof", made.verified.block())
+    if made.parity.unsteady:
+        run.warn(f"{made.parity.edge_words}; they prove nothing and are left out; a longer training makes them fewer")
     for licence in made.manifest.licences:
         run.emit("licence", **licence.model_dump())
     folder = run.path / "bundle"

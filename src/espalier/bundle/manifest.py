@@ -78,13 +78,17 @@ class Port(Part):
 
 
 class Parity(Part):
-    """How the artifact compared with the model it was made from: `error` is max|a-b| / max(1e-3, max|a|) by output."""
+    """How the artifact compared with the model it was made from: `error` is max|a-b| / max(1e-3, max|a|) by output.
+
+    `pictures` were compared; `unsteady` more were asked, and left out as the model itself does not hold its answer.
+    """
 
     tolerance: Number
     error: dict[str, Number]
     batches: Annotated[tuple[int, ...], FailFast()] = Field(strict=False)
     sizes_hw: tuple[Annotated[tuple[int, int], Field(strict=False)], ...] = Field(default=(), strict=False)
     pictures: int = Field(ge=0)
+    unsteady: int = Field(default=0, ge=0)
 
 
 class Metric(Part):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from espalier.bundle.manifest import Artifact, Manifest, Runtime
+from espalier.bundle.steady import edge_words
 
 _SHOWN_CLASSES = 50
 
@@ -78,6 +79,9 @@ def _artifact(artifact: Artifact) -> Iterator[str]:
             f"  Raw outputs differ from the trained model's by {worst:.1g} of the largest value "
             f"(at most {artifact.parity.tolerance:g} was allowed), over {artifact.parity.pictures} inputs."
         )
+        unsteady = artifact.parity.unsteady
+        if unsteady:
+            yield f"  {edge_words(unsteady, artifact.parity.pictures + unsteady)}. These are not among them."
     if artifact.runtimes:
         yield f"  Proven in {'; '.join(map(_runtime, artifact.runtimes))}."
     if artifact.metric is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import islice
 from typing import Any
 
@@ -18,6 +19,7 @@ from espalier.blocks import Table
 from espalier.bundle.compare import Arrays, Match, errors, json_difference, merge
 from espalier.bundle.golden import GoldenSet
 from espalier.bundle.manifest import Manifest
+from espalier.bundle.steady import edge_rows, edge_words, errors_of
 from espalier.errors import ParityError, Problem
 from espalier.tasks.base import Decoder, ImageQuery, Task, Tiled
 from espalier.vision.batch import padded, size_of
@@ -119,31 +121,43 @@ def verify(
     tolerance: float,
     match: Match | None = None,
 ) -> VerifyReport:
-    """The three checks. The graph is run on all golden inputs at once and again one by one."""
+    """The three checks. The graph is run on all golden inputs at once and again one by one.
+
+    A row that differs, and on which the graph itself stands on a knife's edge (bundle.steady), is left out and told;
+    not so where none would remain.
+    """
     batches = tuple(sorted({1, golden.rows_count}))
-    worst: dict[str, float] = {}
-    for size in batches:
-        worst = merge(worst, errors_in_batches(golden, run, size, match))
+    compared = [compared_in_batches(golden, run, size, tolerance, match) for size in batches]
+    worst = reduce(merge, (error for error, _ in compared))
+    note = edge_words(max(unsteady for _, unsteady in compared), golden.rows_count)
     placed = [questions.placed(arrays) for arrays in golden.queries]
     prepared, geometries = _prepare_check(golden, questions, placed)
-    graph = (Check(f"graph: {name}", error, tolerance) for name, error in worst.items())
+    graph = (Check(f"graph: {name}", error, tolerance, note) for name, error in worst.items())
     decoded = _decode_check(golden, questions, placed, geometries)
     return VerifyReport((prepared, *graph, decoded), batches, golden.count)
 
 
-def errors_in_batches(
+def compared_in_batches(
     golden: GoldenSet,
     run: Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]],
     size: int,
+    tolerance: float,
     match: Match | None,
-) -> dict[str, float]:
-    """The largest error of each output when the golden inputs are run `size` at a time."""
-    worst: dict[str, float] = {}
+) -> tuple[dict[str, float], int]:
+    """The largest error of each output when the golden inputs are run `size` at a time, and how many were left out."""
+    every: dict[str, float] = {}
+    held: dict[str, float] = {}
+    unsteady = 0
     for chosen in slices(golden.rows_count, size):
+        inputs = golden.rows(chosen)
         expected: Arrays = {name: array[chosen] for name, array in golden.outputs.items()}
-        found: Arrays = run(golden.rows(chosen))
-        worst = merge(worst, errors(expected, match(expected, found) if match else found))
-    return worst
+        found = run(inputs)
+        ordered = match(expected, found) if match else found
+        edge_B = edge_rows(inputs, expected, ordered, tolerance, run=run, said=ordered, match=match)
+        every = merge(every, errors(expected, ordered))
+        held = held if edge_B.all() else merge(held, errors_of(~edge_B, expected, ordered))
+        unsteady += int(edge_B.sum())
+    return (held, unsteady) if unsteady < golden.rows_count else (every, 0)
 
 
 def slices(count: int, size: int) -> Iterator[slice]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain, cycle
 from typing import Any
 
 import numpy as np
@@ -18,24 +20,20 @@ _TILE_SCALES = ((1.0, 1.0), (0.7, 0.9), (0.6, 0.8))
 """Of pictures that a tile holds: as large as one, and smaller."""
 
 
-def drawn_pictures(
-    prepare: Prepare, count: int, *, seed: int, tiling: Tiling | None = None
-) -> list[dict[str, NDArray[Any]]]:
-    """`count` queries as the arrays `<source>_HWC` that prepare takes; the same seed draws the same.
+def drawn(prepare: Prepare, *, seed: int, tiling: Tiling | None = None) -> Iterator[dict[str, NDArray[Any]]]:
+    """Queries without end, as the arrays `<source>_HWC` that prepare takes; the same seed draws the same.
 
     With a tiling the first has two tiles, and the others one.
     """
     rng = np.random.default_rng(seed)
-    return [_query(prepare, size_hw, rng) for size_hw in _sizes(prepare, count, tiling)]
+    return (_query(prepare, size_hw, rng) for size_hw in _sizes(prepare, tiling))
 
 
-def _sizes(prepare: Prepare, count: int, tiling: Tiling | None) -> list[tuple[int, int]]:
-    if tiling is None:
-        scales = _SCALES if prepare.one_size else _SCALES[:1]
-        return [_scaled(prepare.size_hw, scales[n % len(scales)]) for n in range(count)]
-    smaller = _TILE_SCALES if prepare.one_size else _TILE_SCALES[:1]
-    alone = [_scaled((tiling.tile_px, tiling.tile_px), smaller[n % len(smaller)]) for n in range(count - 1)]
-    return [tiling.pair_hw, *alone]
+def _sizes(prepare: Prepare, tiling: Tiling | None) -> Iterator[tuple[int, int]]:
+    scales = _SCALES if tiling is None else _TILE_SCALES
+    size_hw = prepare.size_hw if tiling is None else (tiling.tile_px, tiling.tile_px)
+    sizes = (_scaled(size_hw, scale_yx) for scale_yx in cycle(scales if prepare.one_size else scales[:1]))
+    return sizes if tiling is None else chain([tiling.pair_hw], sizes)
 
 
 def _scaled(size_hw: tuple[int, int], scale_yx: tuple[float, float]) -> tuple[int, int]:

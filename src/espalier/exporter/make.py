@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, overload
 
@@ -29,12 +30,13 @@ from espalier.bundle.manifest import (
     Runtime,
 )
 from espalier.bundle.model_card import model_card
+from espalier.bundle.steady import unsteady_rows
 from espalier.bundle.verify import VerifyReport, golden_query
 from espalier.errors import ModelError, ParityError, Problem, SpecError, WorkError
 from espalier.exporter import runtimes
-from espalier.exporter.golden import drawn_pictures
+from espalier.exporter.golden import drawn
 from espalier.exporter.onnx import onnx_bytes
-from espalier.exporter.parity import ParityReport, check_parity, compare_outputs
+from espalier.exporter.parity import ParityReport, Trials, check_trials, compare_outputs
 from espalier.layers.model import TrainableModel
 from espalier.layers.module_backend import ModuleBackend
 from espalier.networks.card import Network, load
@@ -54,6 +56,11 @@ _STEP_PX = 32
 
 _OTHER_BATCH = 3
 _TRACED_BATCH = 2
+_CANDIDATES = 8
+"""Times `golden_count`: so many are tried to find inputs on which the model holds its answer."""
+
+_GOLDEN_TRIES = 4
+"""With noise, of each: what it costs where nothing is wrong."""
 
 
 class Pictures(Protocol):
@@ -115,8 +122,9 @@ def make_bundle(
     """Writes the bundle of `subject` to `folder`, all of it or nothing.
 
     Parity is gated on golden inputs and on the first `options.parity_images` of `samples`, the headline metric on the
-    latter; without samples there is no metric. Raises ParityError where a gate fails, SpecError for an option that the
-    network can't meet, WorkError where the exporter fails.
+    latter; without samples there is no metric. Items that the model itself does not hold prove nothing (see parity) and
+    are left out of raw parity, never of the metric. Raises ParityError where a gate fails, SpecError for an option that
+    the network can't meet, WorkError where the exporter fails.
     """
     free_size = _free_size(subject, options)
     runtimes.check_installed(options.backends)
@@ -129,7 +137,8 @@ def make_bundle(
     if free_size:
         parity += _other_size(pair, golden_inputs)
     parity.raise_if_failed(GRAPH)
-    checked = pair.in_runtimes(graph, parity, [*_trials(golden_inputs), *_larger_trials(golden_inputs, free_size)])
+    larger = [_larger_trial(golden_inputs)] if free_size else []
+    checked = pair.in_runtimes(graph, parity, [*_trials(golden_inputs), *larger])
     pictures = samples[: options.parity_images]
     metric = None
     if len(pictures):
@@ -167,11 +176,37 @@ def _golden_inputs(
     """(inputs stacked, the queries that they were prepared from), all of one size. Of a picture that is cut into tiles
     each tile is an input."""
     if options.golden == "images":
-        queries = [_few_tiles(query, subject.tiling) for query in _spread(samples, options.golden_count)]
+        candidates = (_few_tiles(query, subject.tiling) for query in _spread(samples, options.golden_count))
     else:
-        drawn = drawn_pictures(subject.prepare, options.golden_count, seed=seed, tiling=subject.tiling)
-        queries = [golden_query(subject.task, arrays) for arrays in drawn]
-    return _prepared(subject, queries)
+        pictures = drawn(subject.prepare, seed=seed, tiling=subject.tiling)
+        candidates = (golden_query(subject.task, next(pictures)) for _ in range(_CANDIDATES * options.golden_count))
+    return _prepared(subject, _steady_first(subject, candidates, options))
+
+
+def _steady_first(subject: Subject, candidates: Iterable[Any], options: ExportSpec) -> list[Any]:
+    """`golden_count` queries: the first on which the model holds its answer, then others where these are too few.
+
+    Other machines will compare them. The graph has no say in the choice, for a wrong one must not choose its judges.
+    """
+    backend = ModuleBackend(subject.model)
+    steady: list[Any] = []
+    others: list[Any] = []
+    for query in candidates:
+        (steady if _is_steady(subject, backend, query, options.tolerance) else others).append(query)
+        if len(steady) == options.golden_count:
+            break
+    return [*steady, *others][: options.golden_count]
+
+
+def _is_steady(subject: Subject, backend: Backend, query: Any, tolerance: float) -> bool:
+    """Does the model hold its answer to the query within the tolerance?"""
+    inputs, _ = _prepared(subject, [query])
+    said = backend.run(inputs)
+    every_B = np.ones(len(next(iter(inputs.values()))), np.bool_)
+    unsteady_B = unsteady_rows(
+        inputs, every_B, tolerance, run=backend.run, said=said, match=subject.match, tries=_GOLDEN_TRIES
+    )
+    return not unsteady_B.any()
 
 
 def _prepared(subject: Subject, queries: Sequence[Any]) -> tuple[dict[str, NDArray[Any]], list[Any]]:
@@ -191,39 +226,40 @@ def _few_tiles(query: Any, tiling: Tiling | None) -> Any:
     return replace(query, image_HWC=np.ascontiguousarray(query.image_HWC[:height, :width]))
 
 
-def _spread(samples: Pictures, count: int) -> list[Any]:
+def _spread(samples: Pictures, count: int) -> Iterator[Any]:
+    """`count` queries from all over the samples, then as many more as may be tried."""
     if not len(samples):
         fix = "give export.data, or take export.golden=drawn"
         raise SpecError(Problem("export.golden", "'images' needs pictures, and none are at hand", fix=fix))
-    rows = np.unique(np.linspace(0, len(samples) - 1, count).round().astype(int))
-    return [samples[int(row)].query for row in rows]
+    rows = (np.linspace(0, len(samples) - 1, n).round().astype(int).tolist() for n in (count, _CANDIDATES * count))
+    return (samples[row].query for row in dict.fromkeys(chain.from_iterable(rows)))
 
 
-def _rows(inputs: Mapping[str, NDArray[Any]], count: int) -> dict[str, NDArray[Any]]:
-    """`count` rows, repeated where there are fewer."""
-    return {name: np.resize(array, (count, *array.shape[1:])) for name, array in inputs.items()}
+def _rows(inputs: Mapping[str, NDArray[Any]], count: int, *, start: int = 0) -> dict[str, NDArray[Any]]:
+    """`count` rows from `start` on, repeated where there are fewer."""
+    return {name: np.resize(np.roll(array, -start, 0), (count, *array.shape[1:])) for name, array in inputs.items()}
 
 
-def _trials(inputs: Mapping[str, NDArray[Any]]) -> Iterator[dict[str, NDArray[Any]]]:
+def _trials(inputs: Mapping[str, NDArray[Any]]) -> Trials:
     """The golden inputs as batches: all, one alone, and a batch that was not traced."""
-    yield dict(inputs)
-    yield _rows(inputs, 1)
-    yield _rows(inputs, _OTHER_BATCH)
+    starts = range(len(next(iter(inputs.values()))))
+    return [[inputs], *([_rows(inputs, count, start=n) for n in starts] for count in (1, _OTHER_BATCH))]
 
 
 def _other_size(pair: _Pair, inputs: Mapping[str, NDArray[Any]]) -> ParityReport:
     """A graph can be tied to the traced size in silence, so another is run. Raises WorkError if the model fails."""
     try:
-        return pair.check(_larger_trials(inputs, True))
+        return pair.check([_larger_trial(inputs)])
     except RuntimeError as error:
         what = f"the model itself does not take another size: {str(error).splitlines()[0][:200]}"
         fix = "take export.dynamic_size=false; the network's card should not allow it"
         raise WorkError(Problem(pair.subject.card.name, what, fix=fix)) from error
 
 
-def _larger_trials(inputs: Mapping[str, NDArray[Any]], free_size: bool) -> list[dict[str, NDArray[Any]]]:
-    """One input of another size, where that is free."""
-    return [{name: _larger(array) for name, array in _rows(inputs, 1).items()}] if free_size else []
+def _larger_trial(inputs: Mapping[str, NDArray[Any]]) -> list[dict[str, NDArray[Any]]]:
+    """One golden input alone, at another size."""
+    starts = range(len(next(iter(inputs.values()))))
+    return [{name: _larger(array) for name, array in _rows(inputs, 1, start=n).items()} for n in starts]
 
 
 def _larger(array: NDArray[Any]) -> NDArray[Any]:
@@ -260,23 +296,21 @@ class _Pair:
         of = self.subject
         return Predictor(of.prepare, backend, of.decoder, of.classes, of.decode.params, tiles=of.tiles)
 
-    def check(self, batches: Iterable[dict[str, NDArray[Any]]]) -> ParityReport:
-        """Raw outputs on these batches. Raises ParityError too where the graph does not run on one of them."""
+    def check(self, trials: Trials) -> ParityReport:
+        """Raw outputs on these trials. Raises ParityError too where the graph does not run on one of them."""
         try:
-            return check_parity(self.reference.backend, self.graph, batches, self.tolerance, self.subject.match)
+            return check_trials(self.reference.backend, self.graph, trials, self.tolerance, self.subject.match, GRAPH)
         except ModelError as error:
             fix = "nothing was written: the graph is tied to the traced batch or size; try export.dynamic_size=false"
             raise ParityError(*(Problem(p.where, p.what, p.expected, fix) for p in error.problems)) from error
 
-    def in_runtimes(
-        self, graph: bytes, parity: ParityReport, batches: Sequence[Mapping[str, NDArray[Any]]]
-    ) -> tuple[Runtime, ...]:
+    def in_runtimes(self, graph: bytes, parity: ParityReport, trials: Trials) -> tuple[Runtime, ...]:
         """The runtimes that the graph was proven in; raises ParityError where one of them differs."""
         return runtimes.proven(
             graph,
             self.reference.backend,
             parity,
-            batches=batches,
+            trials=trials,
             asked=self.options.backends,
             match=self.subject.match,
             where=GRAPH,
@@ -290,7 +324,9 @@ class _Pair:
         whole = [predictor.joiner() for predictor in (self.reference, self.exported)]
         for batch in self.reference.batches(_queries(samples, waiting)):
             expected, found = (p.backend.run(batch.inputs) for p in (self.reference, self.exported))
-            report += compare_outputs(batch.inputs, expected, found, self.tolerance, self.subject.match)
+            report += compare_outputs(
+                self.reference.backend, batch.inputs, expected, found, self.tolerance, self.subject.match
+            )
             said = [
                 [prediction for _, prediction in joiner.add(batch.queries, self.reference.decoded(batch, outputs))]
                 for joiner, outputs in zip(whole, (expected, found), strict=True)
@@ -373,6 +409,7 @@ def _parity(report: ParityReport) -> Parity:
         batches=report.batches,
         sizes_hw=report.sizes_hw,
         pictures=report.items,
+        unsteady=report.unsteady,
     )
 
 

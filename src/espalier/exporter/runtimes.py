@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from numpy.typing import NDArray
+from collections.abc import Sequence
 
 from espalier.bundle.compare import Match
 from espalier.bundle.manifest import Runtime
 from espalier.errors import MissingExtraError, ModelError, ParityError, Problem
-from espalier.exporter.parity import ParityReport, check_parity
+from espalier.exporter.parity import ParityReport, Trials, check_trials
 from espalier.runtime.backend import Backend
 from espalier.runtime.backends import READS_ONNX, REFERENCE, installed, onnx_backend
 from espalier.spec.fields import Auto
 
 NOT_INSTALLED = "not run: not installed"
 NOT_ASKED = "not run: not asked for"
-
-Batches = Sequence[Mapping[str, NDArray[Any]]]
 
 
 def check_installed(asked: Sequence[str] | Auto) -> None:
@@ -33,12 +28,12 @@ def proven(
     model: Backend,
     reference: ParityReport,
     *,
-    batches: Batches,
+    trials: Trials,
     asked: Sequence[str] | Auto,
     match: Match | None,
     where: str,
 ) -> tuple[Runtime, ...]:
-    """Each runtime that reads ONNX: its version and the largest error on the batches, or why it did not run.
+    """Each runtime that reads ONNX: its version and the largest error on the trials, or why it did not run.
 
     `reference` is the report of the reference runtime. Raises ParityError where one differs from the model, or does not
     run the graph.
@@ -51,19 +46,19 @@ def proven(
         if version is None or not (asked == "auto" or name in asked):
             found.append(Runtime(backend=name, note=NOT_INSTALLED if version is None else NOT_ASKED))
             continue
-        report = _compared(name, graph, model, batches, reference.tolerance, match, where)
+        report = _compared(name, graph, model, trials, reference.tolerance, match, where)
         report.raise_if_failed(f"{where} in {name}")
         found.append(Runtime(backend=name, version=version, error=_rounded(report.worst)))
     return tuple(found)
 
 
 def _compared(
-    name: str, graph: bytes, model: Backend, batches: Batches, tolerance: float, match: Match | None, where: str
+    name: str, graph: bytes, model: Backend, trials: Trials, tolerance: float, match: Match | None, where: str
 ) -> ParityReport:
     fix = f"nothing was written; export.backends=[{REFERENCE}] makes a bundle that is proven in {REFERENCE} alone"
     try:
         runs = onnx_backend(name, graph, device="cpu", where=where)
-        return check_parity(model, runs, batches, tolerance, match)
+        return check_trials(model, runs, trials, tolerance, match, f"{where} in {name}")
     except ModelError as error:
         raise ParityError(
             *(Problem(f"{p.where} in {name}", p.what, p.expected, fix) for p in error.problems)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -37,6 +39,14 @@ class FarFromZero(Fine):
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         return {"logits": super().forward(image)["logits"] + 100}
+
+
+class Jumps(Fine):
+    """All logits are higher where red outweighs green: on grey pictures it stands on a knife's edge."""
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        redder_B = (image[:, 0] - image[:, 1]).mean((1, 2)) > 0
+        return {"logits": super().forward(image)["logits"] + torch.where(redder_B, 3.0, 1.0)[:, None]}
 
 
 class TiedToItsSize(Fine):
@@ -119,9 +129,11 @@ def seeded(kind: type[TrainableModel], seed: int = 0) -> TrainableModel:
         return kind()
 
 
-def samples(n: int = 10) -> list[Sample]:
+def samples(n: int = 10, *, grey: Container[int] = ()) -> list[Sample]:
     rng = np.random.default_rng(3)
     pictures = [rng.integers(0, 256, (20, 17 + i % 4, 3), np.uint8) for i in range(n)]
+    for i, image_HWC in enumerate(pictures):
+        image_HWC[..., 1] = image_HWC[..., 0] if i in grey else image_HWC[..., 1]
     return [
         Sample(ImageQuery(image, str(i)), ClassificationTarget((i % 3,)), str(i)) for i, image in enumerate(pictures)
     ]

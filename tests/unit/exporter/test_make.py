@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from espalier.backbones.backbone import Backbone
 from espalier.bundle.bundle import Bundle, write_zip
 from espalier.errors import ParityError, SpecError, StorageError, WorkError
 from espalier.exporter import make
-from espalier.exporter.golden import drawn_pictures
+from espalier.exporter.golden import drawn
 from espalier.exporter.make import make_bundle
 from espalier.exporter.parity import check_parity
 from espalier.layers.module_backend import ModuleBackend
@@ -24,7 +25,7 @@ from espalier.tasks.base import ImageQuery
 from espalier.tasks.classification import ClassificationTarget
 from espalier.vision.prepare import BoxesInput, Prepare, PrepareInput, Resize, standard_prepare
 
-from .networks import FarFromZero, Fine, FitsItsTable, TiedToItsSize, prepare, samples, seeded, subject
+from .networks import FarFromZero, Fine, FitsItsTable, Jumps, TiedToItsSize, prepare, samples, seeded, subject
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -172,6 +173,58 @@ def test_a_place_that_can_not_be_written(tmp_path):
         make_bundle(subject(seeded(Fine)), [], ExportSpec(), tmp_path / "file" / "b")
 
 
+# ---- a model on a knife's edge ---------------------------------------------------------------------------------------
+
+
+def on_grey(change):
+    """A graph that says something else of grey pictures."""
+
+    def changed(out, inputs):
+        grey_B = (inputs["image"][:, 0] == inputs["image"][:, 1]).all((1, 2))
+        return {"logits": np.where(grey_B[:, None], change(out["logits"]), out["logits"])}
+
+    return spoilt(changed)
+
+
+def test_pictures_on_a_knifes_edge_are_counted_and_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(make, "OnnxRuntimeBackend", on_grey(lambda logits_BC: logits_BC + 2))
+    made = make_bundle(subject(seeded(Jumps)), samples(grey=(1, 4)), ExportSpec(), tmp_path / "b")
+    parity = made.manifest.artifacts[0].parity
+    assert (parity.pictures, parity.unsteady) == (made.parity.items, 2)
+    assert made.metric.pictures == 10
+    assert "2 of 18 inputs stand on a knife's edge" in (tmp_path / "b/README.md").read_text()
+
+
+def test_their_metric_is_gated_all_the_same(tmp_path, monkeypatch):
+    pictures, model = samples(grey=(1, 4)), seeded(Jumps)
+    said = ModuleBackend(model).run({"image": np.stack([prepare()(s.query).arrays["image"] for s in pictures])})
+    truths = [ClassificationTarget((int(i),)) for i in said["logits"].argmax(1)]
+    right = [replace(s, target=t) for s, t in zip(pictures, truths, strict=True)]
+    monkeypatch.setattr(make, "OnnxRuntimeBackend", on_grey(lambda logits_BC: np.roll(logits_BC, 1, 1) + 2))
+    with pytest.raises(ParityError, match=r"accuracy is 0\.8000 where the model has 1\.0000"):
+        make_bundle(subject(model), right, ExportSpec(), tmp_path / "b")
+
+
+def test_golden_pictures_are_those_that_the_model_holds(tmp_path):
+    options = ExportSpec(golden="images", golden_count=3, parity_images=0)
+    pictures = samples(grey=(0, 4))
+    make_bundle(subject(seeded(Jumps)), pictures, options, tmp_path / "b")
+    golden = Bundle.open(tmp_path / "b").golden()
+    chosen = [pictures[row].query.image_HWC for row in (9, 1, 2)]  # 0, 4 and 9 come first
+    assert all(np.array_equal(q["image_HWC"], c) for q, c in zip(golden.queries, chosen, strict=True))
+
+
+def test_where_the_model_holds_nothing_agreement_is_still_a_proof(tmp_path, monkeypatch):
+    options = ExportSpec(golden="images", golden_count=3)
+    pictures = samples(grey=range(10))
+    made = make_bundle(subject(seeded(Jumps)), pictures, options, tmp_path / "b")
+    assert (made.parity.unsteady, made.manifest.golden.count) == (0, 3)
+    monkeypatch.setattr(make, "OnnxRuntimeBackend", on_grey(lambda logits_BC: logits_BC + 2))
+    with pytest.raises(ParityError, match=r"(?s)3 of 3 inputs stand on a knife's edge.*train it longer"):
+        make_bundle(subject(seeded(Jumps)), pictures, options, tmp_path / "c")
+    assert not (tmp_path / "c").exists()
+
+
 class Permuted:
     """Rows in another order, as ties may come out."""
 
@@ -210,7 +263,7 @@ def test_match_brings_rows_into_order_first():
     ],
 )
 def test_drawn_pictures_suit_prepare(prepare, bands, dtype):
-    first, again = (drawn_pictures(prepare, 5, seed=7) for _ in range(2))
+    first, again = (list(islice(drawn(prepare, seed=7), 5)) for _ in range(2))
     assert all(np.array_equal(a["image_HWC"], b["image_HWC"]) for a, b in zip(first, again, strict=True))
     assert {a["image_HWC"].shape[2] for a in first} == {bands}
     assert {a["image_HWC"].dtype for a in first} == {np.dtype(dtype)}
@@ -221,10 +274,10 @@ def test_drawn_pictures_suit_prepare(prepare, bands, dtype):
 def test_drawn_pairs_and_boxes():
     steps = (Resize("stretch", (8, 8)),)
     inputs = tuple(PrepareInput(n, n, steps=steps) for n in ("before", "after"))
-    drawn = drawn_pictures(Prepare(inputs, (BoxesInput(frame="before"),)), 2, seed=0)
-    assert sorted(drawn[0]) == ["after_HWC", "before_HWC", "box_xyxy"]
-    assert drawn[0]["box_xyxy"].shape == (3, 4)
-    assert not np.array_equal(drawn[0]["before_HWC"], drawn[0]["after_HWC"])
+    pair = next(drawn(Prepare(inputs, (BoxesInput(frame="before"),)), seed=0))
+    assert sorted(pair) == ["after_HWC", "before_HWC", "box_xyxy"]
+    assert pair["box_xyxy"].shape == (3, 4)
+    assert not np.array_equal(pair["before_HWC"], pair["after_HWC"])
 
 
 def test_sizes_are_free_where_pictures_come_out_at_different_sizes(tmp_path):

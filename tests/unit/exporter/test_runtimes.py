@@ -38,9 +38,7 @@ def proven(monkeypatch: pytest.MonkeyPatch, other: Any, *, version: str | None =
         return other
 
     monkeypatch.setattr(runtimes, "onnx_backend", make)
-    return runtimes.proven(
-        b"", Says(1), REFERENCE, batches=[INPUT], asked=asked, match=None, where="model.onnx"
-    )  # fmt: skip
+    return runtimes.proven(b"", Says(1), REFERENCE, trials=[[INPUT]], asked=asked, match=None, where="model.onnx")
 
 
 def test_the_error_and_the_version_are_kept(monkeypatch):
