@@ -67,8 +67,8 @@ class ZipFiles:
     def __init__(self, path: str) -> None:
         self.where = path
         with _open_zip(path) as archive:
-            self._names = [info.filename for info in archive.infolist() if not info.is_dir()]
             _check_directory(archive.infolist(), path)
+            self._names = [info.filename for info in archive.infolist() if not info.is_dir()]
 
     def names(self) -> list[str]:
         return self._names
@@ -115,6 +115,8 @@ def _check_directory(members: Sequence[zipfile.ZipInfo], where: str) -> None:
 
 
 def _check_member(member: zipfile.ZipInfo, where: str) -> None:
+    if not member.filename:
+        raise damaged(where, "is a file without a name")
     if member.filename.startswith("/") or ".." in member.filename.split("/"):
         raise damaged(where, "is a path that leaves the bundle")
     if member.flag_bits & 0x1:

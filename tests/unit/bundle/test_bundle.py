@@ -227,6 +227,13 @@ def test_odd_zips(toy, tmp_path, change, message):
         Bundle.open(repacked(toy, tmp_path / "odd.zip", change))
 
 
+def test_a_file_without_a_name_in_a_zip(toy, tmp_path):
+    path = repacked(toy, tmp_path / "odd.zip", lambda z: z.writestr("nameless", b"1"))
+    path.write_bytes(path.read_bytes().replace(b"nameless", b"\0ameless"))  # a name ends at its first zero
+    with pytest.raises(ModelError, match="without a name"):
+        Bundle.open(path)
+
+
 def test_unlisted_files_are_told_and_never_read(toy, tmp_path):
     path = repacked(toy, tmp_path / "more.zip", lambda z: z.writestr("evil", b"x"))
     bundle = Bundle.open(path)
