@@ -85,7 +85,7 @@ class ParityReport:
     def _too_few(self, where: str) -> Problem:
         if not self.unsteady:
             return Problem(where, "nothing was compared", "at least one input")
-        fix = "nothing was written; train it longer, since such a model answers by chance"
+        fix = "nothing was written; train it longer: on such a model a wrong graph can't be told from a right one"
         return Problem(
             where, f"{self._asked()}: {self.edge_words}", f"at least {LEAST_HELD:.0%} that can be compared", fix
         )
