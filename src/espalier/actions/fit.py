@@ -13,6 +13,7 @@ from espalier.actions.begin import Begun, begin, task_for
 from espalier.actions.chosen import Trained, choice_blocks, save
 from espalier.actions.export import export_model
 from espalier.actions.gather import Gathered, gather, read
+from espalier.actions.kept_classes import with_kept_classes
 from espalier.actions.models import CheckpointModel, lookup, open_model
 from espalier.actions.recipe import Recipe, make
 from espalier.actions.scoring import figures_json, galleries, noted, words
@@ -52,6 +53,7 @@ class Clock:
 def fit(spec: Spec, run: Run) -> dict[str, Any]:
     """The result. Raises DataError for pictures that can't be learnt from; ParityError when the bundle differs."""
     clock = Clock(spec.fit.minutes)
+    spec = with_kept_classes(spec, run, pictures=spec.fit.photos)
     indexes = read(spec)
     begun = begin(spec, task_for(spec, indexes["train"], run), run)
     data = gather(indexes, spec, begun.task, run, folds=begun.card.probe is not None)

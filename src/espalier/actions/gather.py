@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.actions.checked import TOLD, look
-from espalier.actions.pictures import for_task, warn_of_unseen
+from espalier.actions.pictures import for_task, warn_of_unlabelled, warn_of_unseen
 from espalier.data.check import CheckReport
 from espalier.data.formats import read_splits
 from espalier.data.index import Index
@@ -64,6 +64,7 @@ def gather(indexes: Mapping[str, Index], spec: Spec, task: Task, run: Run, *, fo
     """
     indexes = for_task(indexes, task, spec.data)
     _tell(indexes, run)
+    warn_of_unlabelled(indexes["train"], task, run)
     report = look(indexes, task, run, max_pixels=spec.data.max_pixels, source=str(spec.fit.photos))
     _show(indexes, report, run)
     found = _divide(indexes, report.seen["train"], spec, run, folds=folds)

@@ -10,17 +10,21 @@ from espalier.spec.resolve import Decision
 from espalier.spec.sections import Spec
 
 
-def with_kept_classes(spec: Spec, run: Run) -> Spec:
-    """The spec with the old classes first, each at its place, and the data's new ones after them.
+def with_kept_classes(spec: Spec, run: Run, *, pictures: str | None) -> Spec:
+    """The spec with the old classes first, each at its place, and the new ones of `pictures` after them.
 
-    The data's pictures were not labelled for old classes that it doesn't have, so that these are not unlearnt on them.
+    The pictures were not labelled for old classes that they don't have, so that these are not unlearnt on them.
     Nothing changes where the spec names the classes itself. Raises DataError, ModelError, LicenceError.
     """
     data, train = spec.data, spec.train
-    if not train.keep_classes or train.start_from is None or data.train is None or data.classes != "auto":
+    if not train.keep_classes or train.start_from is None or pictures is None:
         return spec
     old = open_model(train.start_from, device="cpu", backend="torch", licences=spec.licences).classes
-    splits = read_splits(data.train, format=data.format, images=data.images, group=data.group)
+    if data.classes != "auto":
+        if data.classes[: len(old)] != old:
+            run.warn(f"train.keep_classes has no effect: data.classes names others than {', '.join(old)} first")
+        return spec
+    splits = read_splits(pictures, format=data.format, images=data.images, group=data.group, strict=False)
     own = next(iter(splits.values())).classes
     classes = (*old, *(name for name in own if name not in old))
     values: dict[str, list[str]] = {"classes": list(classes)}
@@ -29,7 +33,7 @@ def with_kept_classes(spec: Spec, run: Run) -> Spec:
         values["labelled_classes"] = list(own)
         left = ", ".join(name for name in old if name not in own)
         decisions.append(
-            Decision("data.labelled_classes", "null", ", ".join(own), f"{data.train} has no label of {left}")
+            Decision("data.labelled_classes", "null", ", ".join(own), f"{pictures} has no label of {left}")
         )
     run.decisions(decisions)
     return updated(spec, {"data": values}, lookup=lookup)

@@ -12,7 +12,7 @@ from espalier.data.split import split
 from espalier.errors import DataError, Problem, SpecError
 from espalier.runs.run import Run
 from espalier.spec.sections import DataSpec, Spec
-from espalier.tasks.base import Covering, Task
+from espalier.tasks.base import Covering, Located, Task
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ def index(spec: Spec, task: Task, run: Run, *, look: bool) -> Pictures:
     if look:
         seen = checked.look(parts, task, run, max_pixels=data.max_pixels, source=str(data.train)).seen["train"]
     train = parts["train"]
+    warn_of_unlabelled(train, task, run)
     if "val" in parts:
         return Pictures(train, parts["val"], words)
     kept, held_out = split(train, data.val_fraction, seed=spec.seed, near_duplicates=data.near_duplicates, seen=seen)
@@ -84,6 +85,15 @@ def _validation(path: str, data: DataSpec, train: Index) -> Index:
     splits = read_splits(path, images=data.images, group=data.group)
     name = next((part for part in ("val", "test", "train") if part in splits), next(iter(splits)))
     return splits[name].with_classes(train.classes)
+
+
+def warn_of_unlabelled(train: Index, task: Task, run: Run) -> None:
+    """Says where pictures were not labelled for all classes, and the task takes them as if they were."""
+    if train.partly.any() and not isinstance(task, Located):
+        run.warn(
+            f"{int(train.partly.sum())} pictures were labelled for some classes alone, and {task.name} can't leave the "
+            "others open: there they count as not shown"
+        )
 
 
 def warn_of_unseen(train: Index, val: Index, run: Run) -> None:

@@ -43,7 +43,7 @@ def train(spec: Spec, run: Run) -> dict[str, Any]:
     `Loop.fit` raises.
     """
     resume = _resumes(run)
-    spec = with_kept_classes(spec, run)
+    spec = with_kept_classes(spec, run, pictures=spec.data.train)
     begun = _begun(spec, run)
     data = pictures.index(spec, begun.task, run, look=spec.data.check and not resume)
     _tell_data(data, run, resume=resume)
