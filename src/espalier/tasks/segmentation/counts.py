@@ -27,30 +27,90 @@ def width(classes: int) -> int:
     return classes * classes + SIDES * classes
 
 
-def count(said_HW: ClassMap, truth_HW: ClassMap, classes: int) -> NDArray[np.int64]:
-    """(`width`,) of one picture. Raises ValueError for maps of different sizes."""
-    if said_HW.shape != truth_HW.shape:
-        raise ValueError(f"maps of {said_HW.shape} and {truth_HW.shape} pixels can't be compared")
-    nothing = ignored(truth_HW.dtype)
-    known_HW = truth_HW != nothing
-    is_whole = bool(known_HW.all())
-    truth_rim_HW, said_rim_HW = (_rims(each, None if is_whole else known_HW) for each in (truth_HW, said_HW))
-    rim_HW = truth_rim_HW | (said_rim_HW << np.uint8(1))
-    joint_TPR = _joint(truth_HW, said_HW, rim_HW, known_HW, classes)
-    confusion_TP = joint_TPR.sum(axis=2)
-    both_C = np.diagonal(joint_TPR[:, :, 3])
-    truth_C = (joint_TPR[:, :, 1] + joint_TPR[:, :, 3]).sum(axis=1)
-    said_C = (joint_TPR[:, :, 2] + joint_TPR[:, :, 3]).sum(axis=0)
-    return np.concatenate([confusion_TP.ravel(), truth_C, said_C, both_C])
+class Counter:
+    """Counts picture after picture; what it works in is kept from one to the next, as new memory is what costs most."""
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+        self._held: dict[str, NDArray[Any]] = {}
+
+    def __call__(self, said_HW: ClassMap, truth_HW: ClassMap) -> NDArray[np.int64]:
+        """(`width`,) of one picture. Raises ValueError for maps of different sizes."""
+        if said_HW.shape != truth_HW.shape:
+            raise ValueError(f"maps of {said_HW.shape} and {truth_HW.shape} pixels can't be compared")
+        joint_TPR = self._joint(truth_HW, said_HW)
+        confusion_TP = joint_TPR.sum(axis=2)
+        both_C = np.diagonal(joint_TPR[:, :, 3])
+        truth_C = (joint_TPR[:, :, 1] + joint_TPR[:, :, 3]).sum(axis=1)
+        said_C = (joint_TPR[:, :, 2] + joint_TPR[:, :, 3]).sum(axis=0)
+        return np.concatenate([confusion_TP.ravel(), truth_C, said_C, both_C])
+
+    def _room(self, name: str, like: NDArray[Any], dtype: Any = None) -> NDArray[Any]:
+        """An array of that shape with anything in it, the one of last time if it fits."""
+        wanted = np.dtype(like.dtype if dtype is None else dtype)
+        held = self._held.get(name)
+        if held is None or held.shape != like.shape or held.dtype != wanted:
+            held = self._held[name] = np.empty(like.shape, wanted)
+        return held
+
+    def _joint(self, truth_HW: ClassMap, said_HW: ClassMap) -> NDArray[np.int64]:
+        """(C, C, 4) pixels that are of a class, said to be of a class, and on neither rim, the truth's, the answer's,
+        both. Unknown pixels, and ids beyond the classes, count nowhere."""
+        known_HW = np.not_equal(truth_HW, ignored(truth_HW.dtype), out=self._room("known", truth_HW, np.bool_))
+        rim_HW = self._rims(truth_HW, known_HW, "truth")
+        said_rim_HW = self._rims(said_HW, known_HW, "said")
+        np.left_shift(said_rim_HW, 1, out=said_rim_HW)
+        np.bitwise_or(rim_HW, said_rim_HW, out=rim_HW)
+        return _joint(truth_HW, said_HW, rim_HW, known_HW, self.classes)
+
+    def _rims(self, class_HW: ClassMap, known_HW: NDArray[np.bool_], name: str) -> NDArray[np.uint8]:
+        """(H, W) 1 on the rims of all classes."""
+        rim_HW = self._room(name, class_HW, np.bool_)
+        reach = rim_px(class_HW.shape)
+        rim_HW[...] = True
+        inner_HW = rim_HW[reach:-reach, reach:-reach]
+        if inner_HW.size:
+            ones_HW = self._room("ones", class_HW)
+            np.copyto(ones_HW, known_HW)
+            np.negative(ones_HW, out=ones_HW)
+            part_HW = np.bitwise_and(class_HW, ones_HW, out=self._room("part", class_HW))  # 0 where nothing is known
+            high_HW = self._extreme(np.maximum, part_HW, reach, "high")
+            np.invert(ones_HW, out=ones_HW)
+            np.bitwise_or(class_HW, ones_HW, out=part_HW)  # the highest value where nothing is known
+            low_HW = self._extreme(np.minimum, part_HW, reach, "low")
+            np.not_equal(high_HW, low_HW, out=inner_HW)
+        return rim_HW.view(np.uint8)
+
+    def _extreme(self, extreme: np.ufunc, class_HW: NDArray[Any], reach: int, name: str) -> NDArray[Any]:
+        """(H - 2 reach, W - 2 reach) the highest or lowest value of the squares that lie inside the map.
+
+        Stretches are doubled until they are as long as a square's side, first along rows, then along columns, all on
+        the flat array: those that run over the end of a row are of no square inside.
+        """
+        height, width = class_HW.shape
+        one, other = self._room(name, class_HW).reshape(-1), self._room(f"{name} turned", class_HW).reshape(-1)
+        found = np.ascontiguousarray(class_HW).reshape(-1)
+        for step in (1, width):
+            length, side = 1, 2 * reach + 1
+            while length < side:
+                further = min(length, side - length)
+                left = len(found) - further * step
+                found = extreme(found[:left], found[further * step :], out=one[:left])
+                one, other = other, one
+                length += further
+        rows = height - 2 * reach
+        return _rows_of(found, rows, width, width - 2 * reach)
+
+
+def _rows_of(flat: NDArray[Any], rows: int, width: int, kept: int) -> NDArray[Any]:
+    """(rows, kept) the beginnings of rows of that width; the last one may be no longer than that."""
+    return np.lib.stride_tricks.as_strided(flat, (rows, kept), (width * flat.itemsize, flat.itemsize), writeable=False)
 
 
 def _joint(
     truth_HW: ClassMap, said_HW: ClassMap, rim_HW: NDArray[np.uint8], known_HW: NDArray[np.bool_], classes: int
 ) -> NDArray[np.int64]:
-    """(C, C, 4) pixels that are of a class, said to be of a class, and on neither rim, the truth's, the answer's, both.
-
-    Ids beyond the classes, as of pixels of which nothing is known, count nowhere.
-    """
+    """(C, C, 4) as `Counter` needs it, by the quicker way."""
     if classes > _BY_HISTOGRAM or truth_HW.dtype != np.uint8 or said_HW.dtype != np.uint8:
         kept = known_HW.ravel()
         truth_N, said_N, rim_N = (each.ravel()[kept].astype(np.int64) for each in (truth_HW, said_HW, rim_HW))
@@ -74,18 +134,3 @@ def _histogram(parts: list[NDArray[Any]], classes: int) -> NDArray[np.int64]:
 def rim_px(size_hw: tuple[int, ...]) -> int:
     """How wide a rim is: 2 % of the diagonal, one pixel at least."""
     return max(1, round(RIM_SHARE * math.hypot(*size_hw[:2])))
-
-
-def _rims(class_HW: ClassMap, known_HW: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
-    """(H, W) 1 on the rims of all classes."""
-    import cv2
-
-    reach = rim_px(class_HW.shape)
-    square = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
-    nothing = class_HW.dtype.type(ignored(class_HW.dtype))
-    low_HW = class_HW if known_HW is None else np.where(known_HW, class_HW, nothing)
-    high_HW = class_HW if known_HW is None else np.where(known_HW, class_HW, class_HW.dtype.type(0))
-    rim_HW = np.asarray(cv2.dilate(high_HW, square) != cv2.erode(low_HW, square), np.uint8)
-    rim_HW[:reach], rim_HW[-reach:] = 1, 1
-    rim_HW[:, :reach], rim_HW[:, -reach:] = 1, 1
-    return rim_HW

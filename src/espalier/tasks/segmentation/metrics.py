@@ -23,6 +23,7 @@ class SegmentationMetrics:
 
     def __init__(self, classes: Sequence[str]) -> None:
         self.classes = tuple(classes)
+        self._count = counts.Counter(len(classes))
         self._rows: list[tuple[str, str]] = []
         self._counts: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []  # where a picture's counts are not 0
 
@@ -36,7 +37,7 @@ class SegmentationMetrics:
         self, said_HW: NDArray[np.unsignedinteger], truth_HW: NDArray[np.unsignedinteger], name: str, group: str
     ) -> None:
         """One picture's class maps. Raises ValueError for maps of different sizes."""
-        found = counts.count(said_HW, truth_HW, len(self.classes))
+        found = self._count(said_HW, truth_HW)
         there = np.flatnonzero(found)
         self._rows.append((name, group))
         self._counts.append((there, found[there]))

@@ -16,11 +16,12 @@ KINDS = ("most pixels wrong", "lowest mIoU")
 
 def mistakes(predictions: Sequence[SegmentMap], samples: Sequence[Sample], classes: Sequence[str]) -> list[Mistake]:
     """'most pixels wrong' and 'lowest mIoU', by what is known of each picture; captions name the worst mix-up."""
-    found = []
+    found: list[Mistake] = []
+    size = len(classes)
+    count = counts.Counter(size)
     for index, (prediction, sample) in enumerate(zip(predictions, samples, strict=True)):
         truth_HW = sample.target.class_map(prediction.size_hw, where=sample.name)
-        size = len(classes)
-        confusion_TP = counts.count(prediction.class_HW, truth_HW, size)[: size * size].reshape(size, size)
+        confusion_TP = count(prediction.class_HW, truth_HW)[: size * size].reshape(size, size)
         found += _of_one(index, confusion_TP, classes)
     return sorted(found, key=lambda m: (KINDS.index(m.kind), -m.rank, m.index))
 

@@ -31,7 +31,7 @@ def parted(found: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("classes", [2, 5, 70, 300])
 def test_the_confusion_is_every_known_pixels(classes: int, unknown: bool) -> None:
     said, truth = maps(classes, unknown=unknown)
-    confusion, _ = parted(counts.count(said, truth, classes), classes)
+    confusion, _ = parted(counts.Counter(classes)(said, truth), classes)
     wanted = np.zeros((classes, classes), int)
     for t, s in zip(truth.ravel().tolist(), said.ravel().tolist(), strict=True):
         if t < classes:
@@ -51,7 +51,7 @@ def official_rim(mask: np.ndarray, reach: int) -> np.ndarray:
 @pytest.mark.parametrize("classes", [2, 5, 70])
 def test_rims_are_those_of_each_class_alone(classes: int) -> None:
     said, truth = maps(classes, unknown=False)
-    _, (truth_C, said_C, both_C) = parted(counts.count(said, truth, classes), classes)
+    _, (truth_C, said_C, both_C) = parted(counts.Counter(classes)(said, truth), classes)
     reach = counts.rim_px(truth.shape)
     assert reach == 2
     for c in range(classes):
@@ -62,19 +62,19 @@ def test_rims_are_those_of_each_class_alone(classes: int) -> None:
 def test_no_rim_runs_along_what_is_unknown() -> None:
     truth = np.zeros((100, 100), np.uint8)
     truth[40:60, 40:60] = 255
-    found = counts.count(np.zeros_like(truth), truth, 2)
+    found = counts.Counter(2)(np.zeros_like(truth), truth)
     _, (truth_C, said_C, both_C) = parted(found, 2)
     frame = 100 * 100 - 94 * 94
     assert [truth_C[0], said_C[0], both_C[0]] == [frame] * 3
 
 
 def test_nothing_known_counts_nothing_and_other_sizes_are_refused() -> None:
-    assert not counts.count(np.zeros((5, 5), np.uint8), np.full((5, 5), 255, np.uint8), 3).any()
+    assert not counts.Counter(3)(np.zeros((5, 5), np.uint8), np.full((5, 5), 255, np.uint8)).any()
     with pytest.raises(ValueError, match="can't be compared"):
-        counts.count(np.zeros((5, 5), np.uint8), np.zeros((5, 6), np.uint8), 3)
+        counts.Counter(3)(np.zeros((5, 5), np.uint8), np.zeros((5, 6), np.uint8))
 
 
 def test_an_answer_beyond_the_classes_of_the_truth_is_in_no_row() -> None:
     truth = np.array([[0, 1], [1, 1]], np.uint8)
-    confusion, _ = parted(counts.count(np.array([[0, 0], [1, 2]], np.uint8), truth, 3), 3)
+    confusion, _ = parted(counts.Counter(3)(np.array([[0, 0], [1, 2]], np.uint8), truth), 3)
     assert confusion.tolist() == [[1, 0, 0], [1, 1, 1], [0, 0, 0]]
