@@ -1,4 +1,7 @@
-"""An environment that holds the wheel and what the base install names, nothing more; made without a network."""
+"""What several files' tests share: a detector trained once, and an environment without PyTorch.
+
+That environment holds the wheel and what the base install names, nothing more; it is made without a network.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,9 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from tests.e2e.objects import detector_spec, draw_objects
+
+import espalier
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,3 +68,32 @@ def base_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with zipfile.ZipFile(next(wheels.glob("*.whl"))) as wheel:
         wheel.extractall(site)
     return python
+
+
+# ---- a detector ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Red and blue rectangles in `train`, `val` and `test`; not to be written to."""
+    folder = tmp_path_factory.mktemp("boxes")
+    draw_objects(folder / "train", count=16, seed=1)
+    draw_objects(folder / "val", count=6, empty=1, seed=2)
+    draw_objects(folder / "test", count=6, empty=1, seed=3)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def detector(boxes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a tiny DINO that learnt these boxes."""
+    run = tmp_path_factory.mktemp("runs") / "detector"
+    espalier.train(detector_spec(boxes), out=run, progress=False)
+    return run
+
+
+@pytest.fixture(scope="session")
+def deployed(detector: Path) -> Path:
+    """Its bundle, exported for inputs of any size: half a minute, since a detector's graph is large."""
+    out = detector.parent / "exported"
+    espalier.export(detector, out=out, overrides={"export.dynamic_size": True}, progress=False)
+    return out / "bundle"

@@ -1,12 +1,15 @@
-"""Pictures with red and blue rectangles, as Pascal VOC: what detectors are tested on."""
+"""Pictures with red and blue rectangles, as Pascal VOC, and a tiny detector's spec: what detectors are tested with."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from espalier.runs.run import Run
 
 COLOURS = {"red": (210, 60, 50), "blue": (50, 80, 220), "green": (60, 200, 70)}
 
@@ -45,3 +48,22 @@ def _xml(picture: str, found: Sequence[tuple[str, int, int, int, int]]) -> str:
     )
     size = "<size><width>96</width><height>72</height><depth>3</depth></size>"
     return f"<annotation><filename>{picture}</filename>{size}{objects}</annotation>"
+
+
+def detector_spec(boxes: Path, *, network: dict[str, Any] | None = None, **train: Any) -> dict[str, Any]:
+    """A tiny detector for a few seconds of training."""
+    return {
+        "name": "boxes",
+        "network": {"name": "dino", "preset": "tiny", **(network or {})},
+        "data": {"train": str(boxes)},
+        "train": {
+            "epochs": 16, "batch_size": 4, "workers": 0, "device": "cpu", "lr": 0.002, "tensorboard": False,
+            "evaluate_every_epochs": 10, "augment": {"scale": [1, 1]}, **train,
+        },
+        "evaluate": {"bootstrap": 20, "pictures": 2},
+    }  # fmt: skip
+
+
+def told(run: Path, *kinds: str) -> str:
+    """What was said, decided or warned of."""
+    return "\n".join(str(event) for event in Run.open(run).events() if event["kind"] in (kinds or ("say", "warning")))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.e2e.objects import draw_objects
+from tests.e2e.objects import detector_spec, draw_objects, told
 
 import espalier
 from espalier.bundle.bundle import Bundle
@@ -22,80 +22,39 @@ from espalier.runs.run import Run
 pytestmark = pytest.mark.slow
 
 
-def spec(boxes: Path, *, network: dict[str, Any] | None = None, **train: Any) -> dict[str, Any]:
-    """A tiny detector for a few seconds of training."""
-    return {
-        "name": "boxes",
-        "network": {"name": "dino", "preset": "tiny", **(network or {})},
-        "data": {"train": str(boxes)},
-        "train": {
-            "epochs": 16, "batch_size": 4, "workers": 0, "device": "cpu", "lr": 0.002, "tensorboard": False,
-            "evaluate_every_epochs": 10, "augment": {"scale": [1, 1]}, **train,
-        },
-        "evaluate": {"bootstrap": 20, "pictures": 2},
-    }  # fmt: skip
-
-
-def told(run: Path, *kinds: str) -> str:
-    """What was said, decided or warned of."""
-    return "\n".join(str(event) for event in Run.open(run).events() if event["kind"] in (kinds or ("say", "warning")))
-
-
-@pytest.fixture(scope="module")
-def boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("boxes")
-    draw_objects(folder / "train", count=16, seed=1)
-    draw_objects(folder / "val", count=6, empty=1, seed=2)
-    draw_objects(folder / "test", count=6, empty=1, seed=3)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def trained(boxes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("runs") / "first"
-    espalier.train(spec(boxes), out=run, progress=False)
-    espalier.export(run, out=run.parent / "exported", overrides={"export.dynamic_size": True}, progress=False)
-    return run
-
-
-@pytest.fixture(scope="module")
-def bundle(trained: Path) -> Path:
-    return trained.parent / "exported" / "bundle"
-
-
-def test_training_learns_and_chooses_a_threshold(trained: Path) -> None:
-    result = json.loads((trained / "run.json").read_text())["result"]
+def test_training_learns_and_chooses_a_threshold(detector: Path) -> None:
+    result = json.loads((detector / "run.json").read_text())["result"]
     assert result["figures"]["ap50"]["value"] > 0.2  # red from blue, and where, after seconds
-    checkpoint = json.loads((trained / "checkpoints/best/checkpoint.json").read_text())
+    checkpoint = json.loads((detector / "checkpoints/best/checkpoint.json").read_text())
     decode = checkpoint["decode"]
     assert decode["params"]["threshold"] == pytest.approx(result["suggested"]["threshold"]["value"])
     assert "mean F1" in decode["reasons"]["threshold"]
     assert checkpoint["figures"]["f1"] == pytest.approx(result["figures"]["f1"]["value"])
-    text = told(trained)
+    text = told(detector)
     assert "no weights trained for detection are at hand" in text.splitlines()[0]
 
 
-def test_bundle_says_what_the_checkpoint_says(trained: Path, bundle: Path, boxes: Path, tmp_path: Path) -> None:
-    assert espalier.verify(bundle, out=tmp_path / "proof", progress=False)["passed"]
-    manifest = json.loads((bundle / "bundle.json").read_text())
+def test_bundle_says_what_the_checkpoint_says(detector: Path, deployed: Path, boxes: Path, tmp_path: Path) -> None:
+    assert espalier.verify(deployed, out=tmp_path / "proof", progress=False)["passed"]
+    manifest = json.loads((deployed / "bundle.json").read_text())
     assert manifest["artifacts"][0]["parity"]["sizes_hw"] == [[96, 96], [128, 160]]
     assert "threshold" in manifest["decode"]["reasons"]
-    assert "threshold" in (bundle / "README.md").read_text()
+    assert "threshold" in (deployed / "README.md").read_text()
     overrides = {"evaluate.bootstrap": 20, "evaluate.data": str(boxes)}
     scores = [
         espalier.evaluate(model, out=tmp_path / f"scores{n}", overrides=overrides, progress=False)["figures"]
-        for n, model in enumerate((trained, bundle))
+        for n, model in enumerate((detector, deployed))
     ]
     assert scores[0].keys() == scores[1].keys()
     assert all(scores[0][key]["value"] == pytest.approx(scores[1][key]["value"], abs=1e-3) for key in scores[0])
-    verdict = espalier.compare(trained, bundle, data=boxes, out=tmp_path / "compared", progress=False)
+    verdict = espalier.compare(detector, deployed, data=boxes, out=tmp_path / "compared", progress=False)
     assert verdict["comparisons"][0]["verdict"] == "can't tell"
 
 
-def test_predictions_are_boxes_in_files_and_pictures(bundle: Path, boxes: Path, tmp_path: Path) -> None:
+def test_predictions_are_boxes_in_files_and_pictures(deployed: Path, boxes: Path, tmp_path: Path) -> None:
     out = tmp_path / "said"
     overrides = {"predict.formats": ["json", "csv", "pictures"]}
-    espalier.predict(bundle, boxes / "test", out=out, overrides=overrides, progress=False)
+    espalier.predict(deployed, boxes / "test", out=out, overrides=overrides, progress=False)
     found = json.loads((out / "predictions.json").read_text())
     objects = [item for picture in found for item in picture["objects"]]
     assert objects
@@ -106,22 +65,22 @@ def test_predictions_are_boxes_in_files_and_pictures(bundle: Path, boxes: Path, 
     drawn = sorted((out / "drawn").iterdir())
     assert len(drawn) == 6
     assert Image.open(drawn[0]).width % 96 == 0  # enlarged to be legible
-    model = espalier.load(bundle)
+    model = espalier.load(deployed)
     first = model.predict([str(boxes / "test" / "005.png")])[0]
     assert first.threshold == pytest.approx(found[5]["threshold"])
 
 
-def test_openvino_says_what_the_reference_does(bundle: Path, boxes: Path, tmp_path: Path) -> None:
+def test_openvino_says_what_the_reference_does(deployed: Path, boxes: Path, tmp_path: Path) -> None:
     pytest.importorskip("openvino")
-    reference, other = Bundle.open(bundle).artifact().runtimes
+    reference, other = Bundle.open(deployed).artifact().runtimes
     assert (reference.backend, other.backend) == ("onnxruntime", "openvino")
     assert other.version != ""
     assert other.error is not None
     assert other.error < 1e-4
-    assert espalier.verify(bundle, overrides={"verify.backend": "openvino"}, progress=False)["passed"]
+    assert espalier.verify(deployed, overrides={"verify.backend": "openvino"}, progress=False)["passed"]
     scores = [
         espalier.evaluate(
-            bundle,
+            deployed,
             boxes,
             out=tmp_path / name,
             overrides={"evaluate.backend": name, "evaluate.bootstrap": 0, "evaluate.pictures": 0},
@@ -131,38 +90,38 @@ def test_openvino_says_what_the_reference_does(bundle: Path, boxes: Path, tmp_pa
     ]
     assert scores[0] == pytest.approx(scores[1], abs=1e-6)
     overrides = {"predict.backend": "openvino"}
-    said = espalier.predict(bundle, boxes / "test", out=tmp_path / "said", overrides=overrides, progress=False)
+    said = espalier.predict(deployed, boxes / "test", out=tmp_path / "said", overrides=overrides, progress=False)
     assert said["pictures"] == 6
 
 
-def test_a_page_shows_it(trained: Path) -> None:
-    espalier.report(trained, progress=False)
-    page = (trained / "report.html").read_text()
+def test_a_page_shows_it(detector: Path) -> None:
+    espalier.report(detector, progress=False)
+    page = (detector / "report.html").read_text()
     for title in ("How good it is", "Where the score is lost", "Precision over recall", "Which threshold"):
         assert title in page
 
 
-def test_a_box_is_explained(trained: Path, boxes: Path, tmp_path: Path) -> None:
+def test_a_box_is_explained(detector: Path, boxes: Path, tmp_path: Path) -> None:
     overrides = {"explain.maps": ["gradcam"], "explain.targets": ["box 0"]}
     out = tmp_path / "why"
-    result = espalier.explain(trained, images=boxes / "test" / "005.png", out=out, overrides=overrides, progress=False)
+    result = espalier.explain(detector, images=boxes / "test" / "005.png", out=out, overrides=overrides, progress=False)
     assert result["maps"] == 1
 
 
-def test_corruptions_are_scored(bundle: Path, boxes: Path, tmp_path: Path) -> None:
+def test_corruptions_are_scored(deployed: Path, boxes: Path, tmp_path: Path) -> None:
     overrides = {
         "evaluate.data": str(boxes), "evaluate.bootstrap": 20, "evaluate.corruptions.enabled": True,
         "evaluate.corruptions.which": ["gaussian_noise"], "evaluate.corruptions.severities": [3],
         "evaluate.corruptions.workers": 0,
     }  # fmt: skip
-    found = espalier.evaluate(bundle, out=tmp_path / "noise", overrides=overrides, progress=False)
+    found = espalier.evaluate(deployed, out=tmp_path / "noise", overrides=overrides, progress=False)
     assert 0 <= found["corruptions"]["each"]["gaussian_noise"]["mean"]["value"] <= 1
 
 
 def test_a_stopped_training_ends_as_if_it_had_not_been(
     boxes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = spec(boxes, epochs=2, ema_decay=0.9)
+    given = detector_spec(boxes, epochs=2, ema_decay=0.9)
     espalier.train(given, out=tmp_path / "whole", progress=False)
     emit = Run.emit
 
@@ -234,12 +193,12 @@ def test_wishes_that_cannot_be_met(
     boxes: Path, tmp_path: Path, train: dict[str, Any], network: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(SpecError, match=message):
-        espalier.train(spec(boxes, network=network, **train), out=tmp_path / "x", progress=False)
+        espalier.train(detector_spec(boxes, network=network, **train), out=tmp_path / "x", progress=False)
 
 
 def test_more_objects_than_queries_is_told_with_the_numbers(tmp_path: Path) -> None:
     full = draw_objects(tmp_path / "full", count=8, empty=0, most=9, seed=4)
-    given = spec(full, network={"queries": 4, "detections": 4}, epochs=1)
+    given = detector_spec(full, network={"queries": 4, "detections": 4}, epochs=1)
     espalier.train(given, out=tmp_path / "run", progress=False)
     text = told(tmp_path / "run", "decision", "warning")
     assert "objects, of which no more than 4 can be found" in text
@@ -249,7 +208,7 @@ def test_a_validation_set_without_a_box_is_refused_before_training(boxes: Path, 
     draw_objects(tmp_path / "set" / "train", count=6, empty=0)
     draw_objects(tmp_path / "set" / "val", count=3, empty=3)
     with pytest.raises(DataError, match=r"no labelled object|no labelled picture"):
-        espalier.train(spec(tmp_path / "set"), out=tmp_path / "x", progress=False)
+        espalier.train(detector_spec(tmp_path / "set"), out=tmp_path / "x", progress=False)
     with pytest.raises(DataError, match="the validation set has no labelled picture"):
         espalier.fit(tmp_path / "set", out=tmp_path / "y", progress=False)
 
@@ -263,6 +222,6 @@ def test_pictures_without_any_box_are_refused(tmp_path: Path) -> None:
 def test_a_class_that_training_never_shows_is_told(tmp_path: Path) -> None:
     draw_objects(tmp_path / "set" / "train", count=6, empty=0, classes=("red",))
     draw_objects(tmp_path / "set" / "val", count=4, empty=0, classes=("red", "green"), seed=9)
-    espalier.train(spec(tmp_path / "set", epochs=1), out=tmp_path / "run", progress=False)
+    espalier.train(detector_spec(tmp_path / "set", epochs=1), out=tmp_path / "run", progress=False)
     assert "green" in told(tmp_path / "run", "warning")
     assert np.isfinite(json.loads((tmp_path / "run" / "run.json").read_text())["result"]["figures"]["map"]["value"])
