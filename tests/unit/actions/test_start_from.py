@@ -81,7 +81,7 @@ def test_a_published_file_becomes_a_model_and_a_start(published: Path, tmp_path:
     for head in ("decoder.class_heads.0.weight", "selection.class_head.bias", "denoising.label.weight"):
         assert torch.equal(ours[head][0], theirs[head][dog])
     assert torch.equal(ours["decoder.class_heads.0.weight"][1], before[1])
-    assert torch.equal(ours["content.weight"], theirs["content.weight"])
+    assert torch.equal(ours["selection.content.weight"], theirs["selection.content.weight"])
 
 
 def test_names_for_the_rows_can_be_given(published: Path, tmp_path: Path) -> None:
