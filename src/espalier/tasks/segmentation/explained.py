@@ -14,7 +14,7 @@ from espalier.tasks.base import Answer, ExplainTarget, class_asked
 from espalier.tasks.segmentation.prediction import SegmentMap, shares
 from espalier.vision.geometry import Geometry
 
-OTHERS = "or X,Y for what is said at that pixel, CLASS@X:Y for a class at a pixel"
+OTHERS = "or @X:Y for what is said at that pixel, CLASS@X:Y for a class at a pixel"
 _PIXEL = re.compile(r"\s*(\d+)\s*[,:]\s*(\d+)\s*")
 Cells = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Rows and columns of the map of logits."""

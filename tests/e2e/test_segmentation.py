@@ -1,0 +1,124 @@
+"""From masks, and from outlines, to a verified bundle by every verb, on pictures drawn in a moment."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from tests.e2e.objects import COLOURS
+
+import espalier
+from espalier.data.formats import read_index
+from espalier.runs.run import Run
+
+pytestmark = pytest.mark.slow
+
+
+def draw_masks(folder: Path, *, count: int, seed: int) -> Path:
+    """Noisy 96 × 72 px pictures of red and blue diamonds; in their masks 1 and 2, and a strip of each is ignored."""
+    rng = np.random.default_rng(seed)
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    for n in range(count):
+        noise = rng.integers(40, 90, 3) + rng.normal(0, 8, (72, 96, 3))
+        image, mask = Image.fromarray(noise.clip(0, 255).astype(np.uint8)), Image.new("L", (96, 72))
+        for left in (2, 50):
+            number, (w, h) = int(rng.integers(0, 2)), (int(side) for side in rng.integers(26, 44, 2))
+            x, y = left + int(rng.integers(0, 2)), int(rng.integers(2, 70 - h))
+            corners = [(x + w / 2, y), (x + w, y + h / 2), (x + w / 2, y + h), (x, y + h / 2)]
+            ImageDraw.Draw(image).polygon(corners, fill=COLOURS[("red", "blue")[number]])
+            ImageDraw.Draw(mask).polygon(corners, fill=number + 1)
+        ImageDraw.Draw(mask).rectangle((0, 70, 95, 71), fill=255)
+        image.save(folder / "images" / f"{n:03d}.png")
+        mask.save(folder / "masks" / f"{n:03d}.png")
+    (folder / "classes.csv").write_text("value,class\n0,background\n1,red\n2,blue\n255,ignore\n")
+    return folder
+
+
+def spec(masks: Path, **data: Any) -> dict[str, Any]:
+    return {
+        "name": "masks",
+        "network": {"name": "segformer", "preset": "tiny"},
+        "data": {"train": str(masks / "train"), "val": str(masks / "val"), **data},
+        "train": {
+            "epochs": 12, "batch_size": 4, "workers": 0, "device": "cpu", "lr": 0.005, "tensorboard": False,
+            "evaluate_every_epochs": 12, "augment": {"scale": [1, 1]},
+        },
+        "evaluate": {"bootstrap": 10, "pictures": 2},
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def masks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("masks")
+    draw_masks(folder / "train", count=16, seed=1)
+    draw_masks(folder / "val", count=5, seed=2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(masks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "first"
+    espalier.train(spec(masks), out=run, progress=False)
+    espalier.export(run, out=run.parent / "exported", progress=False)
+    return run
+
+
+def test_it_learns_and_the_bundle_scores_as_the_checkpoint(masks: Path, trained: Path) -> None:
+    result = Run.open(trained).record.result
+    assert result is not None
+    assert result["task"] == "segmentation"
+    assert result["figures"]["miou"]["value"] > 0.6
+    bundle = trained.parent / "exported" / "bundle"
+    assert espalier.verify(bundle, out=trained.parent / "proof", progress=False)["passed"]
+    scored = [
+        espalier.evaluate(model, data=str(masks / "val"), progress=False, out=trained.parent / f"scored-{n}")
+        for n, model in enumerate((trained, bundle))
+    ]
+    values = [each["figures"]["miou"]["value"] for each in scored]
+    assert values[0] == pytest.approx(values[1], abs=1e-4)
+    assert values[0] == pytest.approx(result["figures"]["miou"]["value"], abs=1e-6)
+
+
+def test_what_it_says_is_a_data_set_again(masks: Path, trained: Path) -> None:
+    run = espalier.predict(
+        trained.parent / "exported" / "bundle", [str(masks / "val" / "images")], progress=False,
+        out=trained.parent / "said", overrides={"predict.formats": ["json", "csv", "pictures", "masks", "coco"]},
+    )  # fmt: skip
+    assert run
+    folder = trained.parent / "said"
+    said = json.loads((folder / "predictions.json").read_text())
+    assert sum(one["share"] for one in said[0]["classes"]) == pytest.approx(1, abs=1e-4)
+    again = read_index(str(folder / "masks"))
+    assert again.classes == ("background", "red", "blue")
+    model = espalier.load(trained.parent / "exported" / "bundle")
+    name = next(again.path(row) for row in range(len(again)))
+    (found,) = model.predict([name])
+    written = np.asarray(Image.open(again.annotations(0).mask.path))  # type: ignore[union-attr]
+    assert (written == found.class_HW).all()
+    assert read_index(str(folder / "coco" / "train.json")).kinds == {"box", "rle"}
+
+
+def test_a_pixel_and_a_class_are_explained(masks: Path, trained: Path) -> None:
+    found = espalier.explain(
+        trained, images=[str(masks / "val" / "images" / "000.png")], progress=False, out=trained.parent / "why",
+        overrides={"explain.targets": ["red", "20,30"]},
+    )  # fmt: skip
+    assert found
+
+
+def test_outlines_become_the_same_classes(masks: Path, tmp_path: Path) -> None:
+    from espalier.data import convert
+    from espalier.data.formats import read_splits
+
+    for part in ("train", "val"):
+        convert.write(read_splits(str(masks / part)), tmp_path / "coco" / part, format="coco")
+    raw = spec(tmp_path / "coco")
+    raw["train"]["epochs"] = raw["train"]["evaluate_every_epochs"] = 1
+    espalier.train(raw, out=tmp_path / "run", progress=False)
+    record = Run.open(tmp_path / "run").record
+    assert list(record.data["classes"]) == ["background", "red", "blue"]
