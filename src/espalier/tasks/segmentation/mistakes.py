@@ -11,11 +11,11 @@ from espalier.tasks.base import Mistake, Sample
 from espalier.tasks.segmentation import counts
 from espalier.tasks.segmentation.prediction import SegmentMap
 
-KINDS = ("most pixels wrong", "lowest mIoU")
+KINDS = ("most pixels wrong", "least overlap")
 
 
 def mistakes(predictions: Sequence[SegmentMap], samples: Sequence[Sample], classes: Sequence[str]) -> list[Mistake]:
-    """'most pixels wrong' and 'lowest mIoU', by what is known of each picture; captions name the worst mix-up."""
+    """'most pixels wrong' and 'least overlap' (mean IoU), by what is known of each picture; captions name the worst mix-up."""
     found: list[Mistake] = []
     size = len(classes)
     count = counts.Counter(size)

@@ -33,13 +33,13 @@ class SegmentationTask:
     mixable: tuple[str, ...] = ()
     ragged: tuple[str, ...] = ()
     background = True
-    gives = frozenset({"polygon", "rle", "mask"})
+    gives = frozenset({"polygon", "rle"})
 
     def fits(self, kinds: frozenset[str]) -> int:
-        """40 for masks; 15 for outlines, which are objects first."""
+        """40 for masks; 3 for outlines, which are objects first."""
         if "mask" in kinds:
             return 40
-        return 15 if kinds & OUTLINES else 0
+        return 3 if kinds & OUTLINES else 0
 
     def classes_for(self, classes: Sequence[str], kinds: frozenset[str]) -> tuple[str, ...]:
         """With `background` first where the labels are outlines, for what none of them covers; a mask says it all."""
@@ -102,7 +102,7 @@ class SegmentationTask:
     def mistakes(
         self, predictions: Sequence[SegmentMap], samples: Sequence[Sample], classes: Sequence[str]
     ) -> list[Mistake]:
-        """'most pixels wrong' and 'lowest mIoU'; captions name the worst mix-up."""
+        """'most pixels wrong' and 'least overlap'; captions name the worst mix-up."""
         return mistakes(predictions, samples, classes)
 
     def explain_targets(self, answer: Answer, asked: Sequence[str], classes: Sequence[str]) -> list[ExplainTarget]:
