@@ -15,7 +15,7 @@ KINDS = ("most pixels wrong", "least overlap")
 
 
 def mistakes(predictions: Sequence[SegmentMap], samples: Sequence[Sample], classes: Sequence[str]) -> list[Mistake]:
-    """'most pixels wrong' and 'least overlap' (mean IoU), by what is known of each picture; captions name the worst mix-up."""
+    """'most pixels wrong' and 'least overlap', by what is known of each picture; captions name the worst mix-up."""
     found: list[Mistake] = []
     size = len(classes)
     count = counts.Counter(size)
