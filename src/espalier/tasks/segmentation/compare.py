@@ -10,7 +10,7 @@ from espalier.blocks import Figure
 from espalier.tasks import intervals
 from espalier.tasks.base import Comparison, Mistake, Scores
 from espalier.tasks.pairs import pair
-from espalier.tasks.segmentation.figures import BOTH, KEYS, TRUTH, WORDS, Kept, figures
+from espalier.tasks.segmentation.figures import BOTH, KEYS, TRUTH, WORDS, Kept, figures, of_resamples
 
 LEAST = 0.01  # of a picture's pixels: a smaller change is not shown
 
@@ -44,7 +44,8 @@ def _between(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if not bootstrap:
         return np.full(len(KEYS), np.nan), np.full(len(KEYS), np.nan)
-    drawn = intervals.resample_difference(rows_a, rows_b, figures, figures, n=bootstrap, seed=seed, groups=groups)
+    statistics = of_resamples(rows_a), of_resamples(rows_b)
+    drawn = intervals.resample_difference(rows_a, rows_b, *statistics, n=bootstrap, seed=seed, groups=groups)
     return intervals.percentiles(drawn)
 
 

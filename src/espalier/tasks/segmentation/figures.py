@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,12 +86,23 @@ def per_class(sums_BK: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     }
 
 
-def figures(sums_BK: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(B, F) the figures of `KEYS`. Means leave out the classes that are neither there nor said."""
+def figures(
+    sums_BK: NDArray[np.float64], absent: Mapping[str, NDArray[np.float64]] | None = None
+) -> NDArray[np.float64]:
+    """(B, F) the figures of `KEYS`. Means leave out the classes that are neither there nor said; with `absent` such a
+    class counts with that value (1, C), where it has one."""
     found = per_class(sums_BK)
+    if absent is not None:
+        found = {name: np.where(np.isnan(found[name]), absent[name], found[name]) for name in PER_CLASS}
     truth, _, both, *_ = np.split(sums_BK, SUMS, axis=1)
     means = [_mean(found[name]) for name in PER_CLASS]
     return np.stack([*means, _ratio(both.sum(axis=1), truth.sum(axis=1))], axis=1)
+
+
+def of_resamples(rows: sparse.csr_array) -> intervals.Statistic:
+    """The figures of resamples of these rows: a class that a resample misses counts as in all of them. Left out, it
+    would raise the mean wherever a rare class that is hard to find was not drawn."""
+    return partial(figures, absent=per_class(intervals.totals(rows)))
 
 
 def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -110,7 +121,8 @@ def with_intervals(kept: Kept, *, bootstrap: int, seed: int) -> dict[str, Figure
     values = figures(sums_1K)[0]
     between = [Interval()] * len(KEYS)
     if bootstrap:
-        drawn_BF = intervals.resample(kept.rows, figures, n=bootstrap, seed=seed, groups=kept.pictures.unit_N)
+        statistic = of_resamples(kept.rows)
+        drawn_BF = intervals.resample(kept.rows, statistic, n=bootstrap, seed=seed, groups=kept.pictures.unit_N)
         between = [_between(drawn_BF[:, i], value) for i, value in enumerate(values)]
     return {key: between[i].figure(WORDS[key], float(values[i]), "%") for i, key in enumerate(KEYS)}
 

@@ -13,7 +13,7 @@ from espalier.tasks import base, intervals
 from espalier.tasks.base import Annotations, Answer, Comparison, Decoder, ExplainTarget, Mistake, Sample, Scores
 from espalier.tasks.segmentation import compare, decoders, draw, explained, tiles
 from espalier.tasks.segmentation import prediction as said
-from espalier.tasks.segmentation.figures import figures
+from espalier.tasks.segmentation.figures import of_resamples
 from espalier.tasks.segmentation.metrics import SegmentationMetrics
 from espalier.tasks.segmentation.mistakes import mistakes
 from espalier.tasks.segmentation.prediction import BACKGROUND, SegmentMap, region_rle
@@ -97,7 +97,7 @@ class SegmentationTask:
     def resample(self, scores: Scores, *, n: int, seed: int) -> NDArray[np.float64]:
         """(n,) mIoU of `n` resamples of the pictures or their groups."""
         rows, unit_N = scores.per_item["kept"].rows, scores.per_item["unit"]
-        return intervals.resample(rows, figures, n=n, seed=seed, groups=unit_N)[:, 0]
+        return intervals.resample(rows, of_resamples(rows), n=n, seed=seed, groups=unit_N)[:, 0]
 
     def mistakes(
         self, predictions: Sequence[SegmentMap], samples: Sequence[Sample], classes: Sequence[str]

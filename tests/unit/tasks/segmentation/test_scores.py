@@ -102,6 +102,14 @@ def test_intervals_hold_the_value_and_groups_widen_them() -> None:
     assert len(TASK.resample(alone, n=50, seed=3)) == 50
 
 
+def test_a_rare_class_that_is_never_found_does_not_lift_the_interval() -> None:
+    """Pictures of sky alone, all right, and one with sea, all wrong: a third, whatever is drawn."""
+    pairs = [(said([[1, 1]]), truth_of([[1, 1]], name=f"p{n}")) for n in range(9)]
+    found = scores([*pairs, (said([[0, 0]]), truth_of([[2, 2]], name="sea"))], bootstrap=200).figures["miou"]
+    assert found.value == pytest.approx(1 / 3)
+    assert found.high is None or found.high == pytest.approx(1 / 3)
+
+
 def test_a_better_model_is_called_better_and_the_same_can_t_be_told() -> None:
     a, b = scores(many(0.7, seed=1)), scores(many(0.9, seed=2))
     found = TASK.compare(a, b, bootstrap=200, seed=0)
