@@ -101,11 +101,35 @@ def _per_one(change: Tensor, weights: Tensor) -> Tensor:
     return torch.where(torch.isfinite(largest), units, float("nan")).float().reshape(1)
 
 
+@triton.jit  # type: ignore[untyped-decorator]
+def _rows(rows, queries, H: tl.constexpr, ROWS: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The program's rows, which of them there are, and each one's head and picture."""
+    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    return row, row < rows, row % H, row // (H * queries)
+
+
 @triton.jit
-def _corner(x, y, width, height, live):  # type: ignore[no-untyped-def]
-    """The cell's place in its level, and whether it is there."""
-    there = live & (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    return tl.where(there, y * width + x, 0), there
+def _level(levels, level, picture, tokens):  # type: ignore[no-untyped-def]
+    """A level's height and width, and its first token in each row's picture."""
+    at = levels + 3 * level
+    return tl.load(at), tl.load(at + 1), picture * tokens + tl.load(at + 2)
+
+
+@triton.jit
+def _point(locations, weights, at, width, height, live):  # type: ignore[no-untyped-def]
+    """A point's place in cells from the middle of the first one, and its weight."""
+    x = tl.load(locations + 2 * at, mask=live, other=0).to(tl.float32) * width - 0.5
+    y = tl.load(locations + 2 * at + 1, mask=live, other=0).to(tl.float32) * height - 0.5
+    return x, y, tl.load(weights + at, mask=live, other=0).to(tl.float32)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _cell(column, line, width, height, first, head, live, channel, H: tl.constexpr, D: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Where the channels of a cell's head lie in the value, and whether they are there."""
+    there = live & (column >= 0) & (column < width) & (line >= 0) & (line < height)
+    cell = tl.where(there, line * width + column, 0)
+    place = ((first + cell.to(tl.int64)) * H + head) * D
+    return place[:, None] + channel[None, :], there[:, None] & (channel < D)[None, :]
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -125,27 +149,20 @@ def _forward(  # type: ignore[no-untyped-def]
     ROWS: tl.constexpr,
     CHANNELS: tl.constexpr,
 ):
-    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row, live, head, picture = _rows(rows, queries, H, ROWS)
     channel = tl.arange(0, CHANNELS)
-    live = row < rows
-    head, picture = row % H, row // (H * queries)
     total = tl.zeros([ROWS, CHANNELS], dtype=tl.float32)
     for level in range(L):
-        height, width = tl.load(levels + 3 * level), tl.load(levels + 3 * level + 1)
-        first = picture * tokens + tl.load(levels + 3 * level + 2)
+        height, width, first = _level(levels, level, picture, tokens)
         for point in range(P):
             at = (row * L + level) * P + point
-            x = tl.load(locations + 2 * at, mask=live, other=0).to(tl.float32) * width - 0.5
-            y = tl.load(locations + 2 * at + 1, mask=live, other=0).to(tl.float32) * height - 0.5
-            weight = tl.load(weights + at, mask=live, other=0).to(tl.float32)
+            x, y, weight = _point(locations, weights, at, width, height, live)
             left, top = tl.floor(x), tl.floor(y)
             for corner in tl.static_range(4):
                 column, line = left + corner % 2, top + corner // 2
                 share = (1 - tl.abs(x - column)) * (1 - tl.abs(y - line)) * weight
-                cell, there = _corner(column, line, width, height, live)
-                place = ((first + cell.to(tl.int64)) * H + head) * D
-                mask = there[:, None] & (channel < D)[None, :]
-                cells = tl.load(value + place[:, None] + channel[None, :], mask=mask, other=0).to(tl.float32)
+                place, there = _cell(column, line, width, height, first, head, live, channel, H, D)
+                cells = tl.load(value + place, mask=there, other=0).to(tl.float32)
                 total += share[:, None] * cells
     mask = live[:, None] & (channel < D)[None, :]
     tl.store(out + row[:, None] * D + channel[None, :], total.to(out.dtype.element_ty), mask=mask)
@@ -173,21 +190,16 @@ def _backward(  # type: ignore[no-untyped-def]
     CHANNELS: tl.constexpr,
     EXACT: tl.constexpr,
 ):
-    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row, live, head, picture = _rows(rows, queries, H, ROWS)
     channel = tl.arange(0, CHANNELS)
-    live = row < rows
-    head, picture = row % H, row // (H * queries)
     mask = live[:, None] & (channel < D)[None, :]
     changes = tl.load(change + row[:, None] * D + channel[None, :], mask=mask, other=0).to(tl.float32)
     units = tl.load(per_one)
     for level in range(L):
-        height, width = tl.load(levels + 3 * level), tl.load(levels + 3 * level + 1)
-        first = picture * tokens + tl.load(levels + 3 * level + 2)
+        height, width, first = _level(levels, level, picture, tokens)
         for point in range(P):
             at = (row * L + level) * P + point
-            x = tl.load(locations + 2 * at, mask=live, other=0).to(tl.float32) * width - 0.5
-            y = tl.load(locations + 2 * at + 1, mask=live, other=0).to(tl.float32) * height - 0.5
-            weight = tl.load(weights + at, mask=live, other=0).to(tl.float32)
+            x, y, weight = _point(locations, weights, at, width, height, live)
             left, top = tl.floor(x), tl.floor(y)
             along_x = tl.zeros([ROWS], dtype=tl.float32)
             along_y = tl.zeros([ROWS], dtype=tl.float32)
@@ -195,10 +207,8 @@ def _backward(  # type: ignore[no-untyped-def]
             for corner in tl.static_range(4):
                 column, line = left + corner % 2, top + corner // 2
                 share_x, share_y = 1 - tl.abs(x - column), 1 - tl.abs(y - line)
-                cell, there = _corner(column, line, width, height, live)
-                place = ((first + cell.to(tl.int64)) * H + head) * D
-                inside = there[:, None] & (channel < D)[None, :]
-                cells = tl.load(value + place[:, None] + channel[None, :], mask=inside, other=0).to(tl.float32)
+                place, there = _cell(column, line, width, height, first, head, live, channel, H, D)
+                cells = tl.load(value + place, mask=there, other=0).to(tl.float32)
                 product = tl.sum(cells * changes, axis=1)
                 sampled += share_x * share_y * product
                 along_x += (2 * (corner % 2) - 1) * share_y * product
@@ -206,7 +216,7 @@ def _backward(  # type: ignore[no-untyped-def]
                 part = (share_x * share_y * weight)[:, None] * changes
                 if EXACT:
                     part = (part * units).to(tl.int64)
-                tl.atomic_add(sums + place[:, None] + channel[None, :], part, mask=inside, sem="relaxed")
+                tl.atomic_add(sums + place, part, mask=there, sem="relaxed")
             kind = to_locations.dtype.element_ty
             tl.store(to_locations + 2 * at, (along_x * weight * width).to(kind), mask=live)
             tl.store(to_locations + 2 * at + 1, (along_y * weight * height).to(kind), mask=live)
