@@ -86,7 +86,7 @@ class _Axis:
     def of(cls, place: Tensor, count_L1: Tensor) -> _Axis:
         """`place` is 0-1 of a map of `count_L1` cells."""
         past = (place * count_L1).sub_(0.5)
-        cell = past.floor().clamp_(min=0)
+        cell = past.floor().nan_to_num_().clamp_(min=0)  # no number has no cell: its shares are none, and so is the sum
         torch.minimum(cell, (count_L1 - 2).clamp(min=0), out=cell)
         return cls(past.sub_(cell), cell, count_L1)
 

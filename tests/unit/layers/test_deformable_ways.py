@@ -68,6 +68,19 @@ def test_places_on_cells_edges_and_the_border() -> None:
     torch.testing.assert_close(answer(cpu_attention, sizes_hw, given), answer(standard_attention, sizes_hw, given))
 
 
+@pytest.mark.parametrize("place", [float("nan"), float("inf"), -float("inf")])
+def test_a_place_that_is_no_number_spoils_its_own_row_alone(place: float) -> None:
+    """A training that diverges is told by its loss, not by an index that is out of range."""
+    sizes_hw = SIZES["two levels"]
+    value, places, weights = drawn(sizes_hw, heads=3)
+    expected = cpu_attention(value, sizes_hw, places, weights)
+    places[0, 1, 2, 0, 0, 0] = place
+    found = cpu_attention(value, sizes_hw, places, weights)
+    assert torch.isnan(found[0, 1, 6:]).all() == (place != place)
+    found[0, 1, 6:] = expected[0, 1, 6:]
+    assert torch.equal(found, expected)
+
+
 def test_no_query_is_no_row() -> None:
     sizes_hw = [(2, 2)]
     found = answer(cpu_attention, sizes_hw, drawn(sizes_hw, queries=0))
