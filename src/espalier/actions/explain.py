@@ -48,7 +48,7 @@ def explain(spec: Spec, run: Run) -> dict[str, Any]:
     """How far each kind of map can be trusted, and where the maps are; with `explain.layers` the layers there are.
 
     Raises UsageError for a target or layer that there is none of, ModelError for a kind of map that does not suit the
-    model, ImageError after all other pictures were explained.
+    model and where there is no map at all, ImageError after all other pictures were explained.
     """
     asked = spec.explain
     models = _opened(asked, spec.licences)
@@ -88,6 +88,8 @@ def _all(
         progress.tick()
     if not panels and unsaid:
         raise UsageError(*unsaid)
+    if not panels and not unread:
+        raise ModelError(Problem("", "no map could be made", fix="take another layer or kind of map; see the warnings"))
     for problem, name in unsaid.items():
         run.warn(f"{name}: {problem.what}; such pictures are left out")
     return panels, unread
@@ -233,6 +235,8 @@ def _picture(
         files = explained.file_names([target.asked for target in look.targets])
         for file, (target, measured) in zip(files, _measured(look.one, sight, look.targets, spec), strict=True):
             panels += explained.panels(run, sight, target, file, measured, spec.explain.formats)
+            for words in measured.unmade:
+                run.warn(f"{picture.name} ({look.side.letter}, {look.side.condition}): {target.words}: {words}")
     for panel in panels:
         run.say(panel.line)
     return panels
@@ -322,7 +326,10 @@ def _view(picture: Chosen, model: OpenModel, changed: Corruption | None, spec: S
 def _measured(
     one: Explained, sight: Sight, targets: Sequence[ExplainTarget], spec: Spec
 ) -> Iterator[tuple[ExplainTarget, Measured]]:
-    """For each target its map of each kind, and how far that can be trusted beside maps that know nothing."""
+    """For each target its map of each kind that it has, and how far that can be trusted beside maps that know nothing.
+
+    A target without any is measured by nothing.
+    """
     asked, view = spec.explain, sight.view
     made, seconds = [], []
     for kind in one.kinds:
@@ -332,10 +339,13 @@ def _measured(
     seeds = [(spec.seed, sight.number, n) for n in range(asked.random_maps)]
     blind = [random_map(view.size_hw, cells=asked.cells, seed=seed) for seed in seeds]
     for place, target in enumerate(targets):
-        heats = [of_kind[place] for of_kind in made]
-        maps = [*(heat.map_HW for heat in heats), *blind]
-        found = faith(view, target, maps, steps=asked.steps, seed=spec.seed)
-        yield target, Measured(heats, seconds, found[: len(heats)], found[len(heats) :])
+        found = list(zip(one.kinds, (of_kind[place] for of_kind in made), seconds, strict=True))
+        heats = [(heat, each) for _, heat, each in found if not isinstance(heat, Problem)]
+        unmade = [f"no {KINDS[kind].title}: {why.what}" for kind, why, _ in found if isinstance(why, Problem)]
+        maps = [*(heat.map_HW for heat, _ in heats), *blind] if heats else []
+        faiths = faith(view, target, maps, steps=asked.steps, seed=spec.seed) if maps else []
+        shown, took = [heat for heat, _ in heats], [each for _, each in heats]
+        yield target, Measured(shown, took, faiths[: len(heats)], faiths[len(heats) :], unmade)
 
 
 def _finished(panels: Sequence[Panel], asked: ExplainSpec, run: Run, *, seed: int) -> dict[str, Any]:

@@ -59,12 +59,16 @@ class Sight:
 
 @dataclass(frozen=True)
 class Measured:
-    """The maps of one target, how long each took, and how far each, and maps that know nothing, can be trusted."""
+    """The maps of one target, how long each took, and how far each, and maps that know nothing, can be trusted.
+
+    `unmade`: in words, each kind of map that the target has none of.
+    """
 
     heats: Sequence[Heat]
     seconds: Sequence[float]
     faiths: Sequence[Faith]
     random: Sequence[Faith]
+    unmade: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -154,7 +158,7 @@ def panels(
     """A panel for each map of one target, after its files were written; `file` is the target in their names."""
     stem = f"{sight.number:05d}-{file_name(sight.picture.name)}{sight.side.suffix}-{file}"
     maps = [to_source(heat.map_HW, sight.view.geometry) for heat in measured.heats]
-    arrays = _write_arrays(run, stem, measured.heats, maps) if "arrays" in formats else ""
+    arrays = _write_arrays(run, stem, measured.heats, maps) if maps and "arrays" in formats else ""
     made = []
     for heat, map_HW, found, seconds in zip(measured.heats, maps, measured.faiths, measured.seconds, strict=True):
         drawn, colours = _write_pictures(run, stem, sight.view, heat, map_HW) if "pictures" in formats else ("", "")

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from espalier.errors import ModelError
+from espalier.errors import Problem
 from espalier.explainer.layers import Layer, chosen, in_encoder, record, with_gradients
 from espalier.tasks.base import ExplainTarget
 
@@ -33,12 +33,12 @@ def gradcam(
     *,
     input_hw: tuple[int, int],
     layer: str | None = None,
-) -> list[Cam]:
-    """A map for each target, of one picture; `model` is in evaluation mode.
+) -> list[Cam | Problem]:
+    """A map for each target of one picture, or why it has none; `model` is in evaluation mode.
 
     Without a layer it is the last map of the encoder whose places the answer depends on: after a ViT's last attention
-    the class token alone is read, so that its last map has no gradient. Raises UsageError for a layer without a map,
-    ModelError where the answer has no gradient at all.
+    the class token alone is read, so that its last map has no gradient. There is no map where the answer has
+    no gradient at all, as where every ReLU before it is at 0. Raises UsageError for a layer without a map.
     """
     with torch.enable_grad():
         asked = with_gradients(inputs)
@@ -55,7 +55,7 @@ def _candidates(model: nn.Module, found: Sequence[Layer]) -> list[Layer]:
     return [*maps[:1], *(layer for layer in maps[1:] if layer.name in whole), *maps[1:]]
 
 
-def _cam(activation: Tensor, candidates: Sequence[Layer], tensors: Mapping[str, Tensor]) -> Cam:
+def _cam(activation: Tensor, candidates: Sequence[Layer], tensors: Mapping[str, Tensor]) -> Cam | Problem:
     for layer in candidates:
         assert layer.layout is not None
         tensor = tensors[layer.name]
@@ -67,4 +67,4 @@ def _cam(activation: Tensor, candidates: Sequence[Layer], tensors: Mapping[str, 
         cam_BHW = (weight_BC11 * map_BCHW).sum(dim=1).relu()  # eq. 2
         return Cam(layer.name, cam_BHW[0].float().cpu().numpy())
     named = f"the layer '{candidates[0].name}'" if len(candidates) == 1 else "any map of the encoder"
-    raise ModelError(f"the answer does not depend on {named}, so there is no gradient to draw; choose another layer")
+    return Problem("", f"the answer does not depend on {named}, so there is no gradient to draw", fix="name a layer")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from espalier.errors import Problem
 from espalier.explainer.frames import enlarge
 from espalier.explainer.rise import rise
 from espalier.explainer.view import View
@@ -69,8 +70,9 @@ class Heat:
 
 def make(
     kind: str, view: View, module: nn.Module | None, targets: Sequence[ExplainTarget], options: Options
-) -> list[Heat]:
-    """The map of that kind for each target; `module` is what the view's backend runs, None for a bundle."""
+) -> Sequence[Heat | Problem]:
+    """The map of that kind for each target, or why there is none; `module` is what the view's backend runs, None for a
+    bundle."""
     found = KINDS[kind]
     if not found.of_module:
         maps = rise(view, targets, masks=options.masks, cells=options.cells, seed=options.seed)
@@ -81,11 +83,11 @@ def make(
 
 def _gradcam(
     kind: Kind, view: View, module: nn.Module, targets: Sequence[ExplainTarget], options: Options
-) -> list[Heat]:
+) -> list[Heat | Problem]:
     from espalier.explainer.gradcam import gradcam
 
     cams = gradcam(module, tensors(view, module), targets, input_hw=view.geometry.input_hw, layer=options.layer)
-    return [Heat(kind, _over(view, cam.map_HW), cam.layer) for cam in cams]
+    return [cam if isinstance(cam, Problem) else Heat(kind, _over(view, cam.map_HW), cam.layer) for cam in cams]
 
 
 def _rollout(
@@ -106,7 +108,11 @@ def _features(
     return [Heat(kind, _over(view, strength(inside_CHW)), layer, inside_CHW)] * len(targets)
 
 
-_INSIDE = {"gradcam": _gradcam, "rollout": _rollout, "features": _features}
+_INSIDE: Mapping[str, Callable[..., Sequence[Heat | Problem]]] = {
+    "gradcam": _gradcam,
+    "rollout": _rollout,
+    "features": _features,
+}
 
 
 def tensors(view: View, module: nn.Module) -> dict[str, Tensor]:

@@ -25,7 +25,7 @@ from espalier.actions.models import is_model, lookup
 from espalier.cli import main
 from espalier.data.formats import read_index
 from espalier.data.split import split
-from espalier.errors import InputError, ModelError, SpecError, UsageError
+from espalier.errors import InputError, ModelError, Problem, SpecError, UsageError
 from espalier.networks import registry
 from espalier.networks.card import build
 from espalier.spec.load import load_spec
@@ -287,6 +287,34 @@ def test_a_picture_that_cannot_be_read_does_not_stop_the_others(checkpoint, phot
              overrides={**QUICK, "explain.maps": ["rise"]})  # fmt: skip
     assert len(records(tmp_path / "run")) == 1
     assert (tmp_path / "run" / "report.html").exists()
+
+
+@pytest.mark.parametrize("kinds", [["gradcam", "rise"], ["gradcam"]])
+def test_a_map_that_can_t_be_made_is_told_and_the_others_are(checkpoint, photos, tmp_path, monkeypatch, kinds):
+    """Of the first picture there is no Grad-CAM, as where a ReLU gives no gradient; of the second there is."""
+    whole, seen = explain.make, []
+
+    def make(kind: str, view: Any, *rest: Any) -> Any:
+        if kind == "gradcam":
+            seen.append(view)
+        made = whole(kind, view, *rest)
+        return [Problem("", "no gradient") for _ in made] if kind == "gradcam" and len(seen) == 1 else made
+
+    monkeypatch.setattr(explain, "make", make)
+    images = [str(photos / "disc" / "000.png"), str(photos / "bars" / "001.png")]
+    call("explain", {"explain.models": [str(checkpoint)], "explain.images": images}, out=tmp_path / "run",
+         overrides={**QUICK, "explain.maps": kinds})  # fmt: skip
+    found = [(Path(record["image"]).name, record["kind"]) for record in records(tmp_path / "run")]
+    assert found == [pair for pair in ((n, k) for n in ("000.png", "001.png") for k in kinds)
+                     if pair != ("000.png", "gradcam")]  # fmt: skip
+    assert "no Grad-CAM: no gradient" in (tmp_path / "run" / "events.jsonl").read_text()
+
+
+def test_where_no_map_can_be_made_that_is_an_error(checkpoint, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(explain, "make", lambda *_: [Problem("", "no gradient")])
+    with pytest.raises(ModelError, match="no map could be made"):
+        call("explain", {"explain.models": [str(checkpoint)], "explain.images": [str(photos / "disc" / "000.png")]},
+             out=tmp_path / "run", overrides={**QUICK, "explain.maps": ["gradcam"]})  # fmt: skip
 
 
 def test_a_bundle_has_nothing_to_look_into(bundle, photos, tmp_path):
