@@ -35,7 +35,7 @@ def draw_masks(
     image_HWC: NDArray[Any], parts: Sequence[Part], colours: Sequence[Colour], *, dashed: Sequence[bool] = ()
 ) -> NDArray[np.uint8]:
     """The picture with masks of its own pixels, later ones on top, RGB uint8. Dashed ones are not tinted."""
-    rgb_HW3 = to_rgb8(image_HWC).astype(np.float32)
+    rgb_HW3 = np.array(to_rgb8(image_HWC))
     width = line_px((rgb_HW3.shape[1], rgb_HW3.shape[0]))
     for number, (part, colour) in enumerate(zip(parts, colours, strict=True)):
         height, across = part.mask_HW.shape
@@ -44,10 +44,10 @@ def draw_masks(
             _dashes(under_hw3, part.mask_HW, colour, width)
         else:
             _tinted(under_hw3, part.mask_HW, colour, width)
-    return np.rint(rgb_HW3).astype(np.uint8)
+    return rgb_HW3
 
 
-def _tinted(under_hw3: NDArray[np.float32], mask_HW: Mask, colour: Colour, width: int) -> None:
+def _tinted(under_hw3: NDArray[np.uint8], mask_HW: Mask, colour: Colour, width: int) -> None:
     line, inside = _rim(mask_HW, width)
     seam, _ = _rim(inside, max(1, width // 2))
     _mix(under_hw3, inside, colour, TINT)
@@ -55,7 +55,7 @@ def _tinted(under_hw3: NDArray[np.float32], mask_HW: Mask, colour: Colour, width
     _mix(under_hw3, line, colour, 1.0)
 
 
-def _dashes(under_hw3: NDArray[np.float32], mask_HW: Mask, colour: Colour, width: int) -> None:
+def _dashes(under_hw3: NDArray[np.uint8], mask_HW: Mask, colour: Colour, width: int) -> None:
     """Dashes of the colour along the outline, on a line of black or white."""
     import cv2
 
@@ -84,5 +84,7 @@ def _against(colour: Colour) -> Colour:
     return (0, 0, 0) if luminance(colour) > 0.18 else (255, 255, 255)
 
 
-def _mix(under_hw3: NDArray[np.float32], where: Mask, colour: Colour, share: float) -> None:
-    under_hw3[where] = under_hw3[where] * (1 - share) + np.array(colour, np.float32) * share
+def _mix(under_hw3: NDArray[np.uint8], where: Mask, colour: Colour, share: float) -> None:
+    under_hw3[where] = np.rint(
+        under_hw3[where] * np.float32(1 - share) + np.array(colour, np.float32) * np.float32(share)
+    )
