@@ -43,7 +43,8 @@ def pixel_losses(
     A label that is no class (-1, 255) is ignored. Terms without a labelled pixel are 0.
     """
     names = ("dice",) if settings.kind == "dice" else (settings.kind, *(("dice",) if settings.dice_weight else ()))
-    values: Tensor = _Terms.apply(logits_BChw, class_BHW, _Asked(names, settings, weight_C))
+    with torch.autocast(logits_BChw.device.type, enabled=False):  # 16 bits can't hold a pixel's share of a sum
+        values: Tensor = _Terms.apply(logits_BChw, class_BHW, _Asked(names, settings, weight_C))
     terms = dict(zip(names, values, strict=True))
     if settings.kind != "dice" and settings.dice_weight:
         terms["dice"] = settings.dice_weight * terms["dice"]

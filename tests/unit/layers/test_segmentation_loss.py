@@ -99,6 +99,18 @@ def test_a_batch_without_labels_teaches_nothing(kind: str) -> None:
     assert not logits.grad.any()
 
 
+@pytest.mark.parametrize("settings", [PixelLoss("cross_entropy", dice_weight=1.0), PixelLoss("dice")], ids=str)
+def test_mixed_precision_changes_no_gradient(settings: PixelLoss) -> None:
+    logits, classes = drawn()
+    found = []
+    for mixed in (False, True):
+        own = logits.float().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            total = pixel_losses(own, classes, settings)["total"]
+        found.append(torch.autograd.grad(total, own)[0])
+    assert torch.equal(*found)
+
+
 def test_labels_may_be_bytes_and_logits_bf16() -> None:
     logits, classes = drawn()
     rough = logits.to(torch.bfloat16).requires_grad_()
