@@ -112,7 +112,7 @@ def _joint(
 ) -> NDArray[np.int64]:
     """(C, C, 4) as `Counter` needs it, by the quicker way."""
     if classes > _BY_HISTOGRAM or truth_HW.dtype != np.uint8 or said_HW.dtype != np.uint8:
-        kept = known_HW.ravel()
+        kept = (known_HW & (truth_HW < classes) & (said_HW < classes)).ravel()
         truth_N, said_N, rim_N = (each.ravel()[kept].astype(np.int64) for each in (truth_HW, said_HW, rim_HW))
         code_N = (truth_N * classes + said_N) * 4 + rim_N
         return np.bincount(code_N, minlength=4 * classes * classes).reshape(classes, classes, 4)

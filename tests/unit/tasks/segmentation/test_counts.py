@@ -74,7 +74,9 @@ def test_nothing_known_counts_nothing_and_other_sizes_are_refused() -> None:
         counts.Counter(3)(np.zeros((5, 5), np.uint8), np.zeros((5, 6), np.uint8))
 
 
-def test_an_answer_beyond_the_classes_of_the_truth_is_in_no_row() -> None:
-    truth = np.array([[0, 1], [1, 1]], np.uint8)
-    confusion, _ = parted(counts.Counter(3)(np.array([[0, 0], [1, 2]], np.uint8), truth), 3)
-    assert confusion.tolist() == [[1, 0, 0], [1, 1, 1], [0, 0, 0]]
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])  # counted in two ways
+def test_ids_beyond_the_classes_count_nowhere(dtype: type[np.unsignedinteger]) -> None:
+    truth, said = np.array([[0, 1], [1, 7]], dtype), np.array([[0, 0], [4, 2]], dtype)
+    confusion, (truth_C, said_C, _) = parted(counts.Counter(3)(said, truth), 3)
+    assert confusion.tolist() == [[1, 0, 0], [1, 0, 0], [0, 0, 0]]
+    assert (truth_C.sum(), said_C.sum()) == (2, 2)
