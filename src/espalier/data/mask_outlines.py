@@ -17,6 +17,7 @@ from espalier.vision.class_maps import ignored
 def as_outlines(index: Index) -> tuple[Index, int]:
     """The index with a run-length region for each class that a mask shows, and how many pixels are of none.
 
+    Pictures without a mask, as merged sets have them, keep the outlines of their objects.
     The background is what no region covers, so it is no class any more. Raises DataError for a mask that can't be used.
     """
     if index.masks is None:
@@ -27,7 +28,7 @@ def as_outlines(index: Index) -> tuple[Index, int]:
     for row, mask in enumerate(index.masks):
         rows = range(int(kept.offsets[row]), int(kept.offsets[row + 1]))
         if mask is None:
-            texts += [b""] * len(rows)
+            texts += [kept.segments.raw(m) for m in rows]
             box_M4[rows.start : rows.stop] = kept.box_xyxy[rows.start : rows.stop]
             continue
         class_HW = mask.read()
