@@ -74,6 +74,15 @@ def exact(logits_Chw: NDArray[np.floating[Any]], geometry: Geometry) -> NDArray[
 _VALUES_AT_ONCE = 1 << 22
 
 
+def cells_shown(cells_hw: tuple[int, ...], geometry: Geometry) -> tuple[int, int]:
+    """Rows and columns of a coarse map of the input that show the picture, not its padding; one at least."""
+    height, width = (
+        max(1, round(count * shown / side))
+        for count, shown, side in zip(cells_hw, geometry.valid_hw, geometry.input_hw, strict=True)
+    )
+    return height, width
+
+
 def _places(geometry: Geometry) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Where the middles of the source's rows and columns lie in the input."""
     height, width = geometry.source_hw

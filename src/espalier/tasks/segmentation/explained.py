@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from espalier.errors import Problem, UsageError
 from espalier.tasks.base import Answer, ExplainTarget, class_asked
 from espalier.tasks.segmentation.prediction import SegmentMap, shares
-from espalier.vision.geometry import Geometry
+from espalier.vision.class_maps import cells_shown
 
 OTHERS = "or @X:Y for what is said at that pixel, CLASS@X:Y for a class at a pixel"
 _PIXEL = re.compile(r"\s*(\d+)\s*[,:]\s*(\d+)\s*")
@@ -22,7 +22,7 @@ Cells = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 def targets(answer: Answer, asked: Sequence[str], classes: Sequence[str]) -> list[ExplainTarget]:
     """The classes asked for, each where it is said (a class that is said nowhere: in the whole picture), or pixels;
-    without words the class of the smallest part that is said, which is seldom what surrounds everything.
+    without words the largest region that is no background.
 
     Raises UsageError for a word that fits none.
     """
@@ -73,20 +73,12 @@ def _of_cells(
 def _cells_of(class_id: int, answer: Answer) -> Cells:
     """Where the class has the highest logit; all cells that show the picture where it has none."""
     logits_Chw = np.asarray(answer.outputs["logits"])[0]
-    height, width = _shown(logits_Chw.shape[1:], answer.geometry)
+    height, width = cells_shown(logits_Chw.shape[1:], answer.geometry)
     shown_Chw = logits_Chw[:, :height, :width]
     rows, columns = np.nonzero(shown_Chw.argmax(axis=0) == class_id)
     if not len(rows):
         rows, columns = np.nonzero(np.ones(shown_Chw.shape[1:], np.bool_))
     return rows, columns
-
-
-def _shown(cells_hw: tuple[int, ...], geometry: Geometry) -> tuple[int, int]:
-    height, width = (
-        max(1, round(count * shown / side))
-        for count, shown, side in zip(cells_hw, geometry.valid_hw, geometry.input_hw, strict=True)
-    )
-    return height, width
 
 
 def _cell_at(x: int, y: int, answer: Answer) -> Cells:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from espalier.errors import ModelError, Problem
 from espalier.tasks.outputs import output, switch
 from espalier.tasks.segmentation.prediction import SegmentMap
-from espalier.vision.class_maps import dtype_of, exact, to_source
+from espalier.vision.class_maps import cells_shown, dtype_of, exact, to_source
 from espalier.vision.geometry import Geometry
 
 
@@ -40,7 +40,9 @@ class SegmentationClass:
         found = []
         for class_HW, logits_Chw, geometry in zip(class_BHW, logits_BChw, geometries, strict=True):
             said_HW = exact(logits_Chw, geometry) if is_exact else to_source(class_HW, geometry)
-            found.append(SegmentMap.of(said_HW.astype(dtype, copy=False), sure_C=_sure(_shown(logits_Chw, geometry))))
+            height, width = cells_shown(logits_Chw.shape[1:], geometry)
+            sure_C = _sure(logits_Chw[:, :height, :width])
+            found.append(SegmentMap.of(said_HW.astype(dtype, copy=False), sure_C=sure_C))
         return found
 
 
@@ -61,15 +63,6 @@ def _checked(
     if class_BHW.size and not 0 <= int(class_BHW.min()) <= int(class_BHW.max()) < classes:
         raise ModelError(Problem("", f"output 'class' holds {int(class_BHW.max())}", f"class ids below {classes}"))
     return class_BHW, logits_BChw
-
-
-def _shown(logits_Chw: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
-    """The cells that show the picture, not its padding; one at least."""
-    height, width = (
-        max(1, round(count * shown / side))
-        for count, shown, side in zip(logits_Chw.shape[1:], geometry.valid_hw, geometry.input_hw, strict=True)
-    )
-    return logits_Chw[:, :height, :width]
 
 
 def _sure(logits_Chw: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
