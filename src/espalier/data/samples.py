@@ -107,11 +107,21 @@ class Samples:
     # ---- parts ---------------------------------------------------------------------------------------------------
 
     def spread(self, count: int) -> Samples:
-        """At most `count` pictures, labelled ones if there are so many, from all over the set: many are sorted."""
+        """At most `count` pictures from all over the set, for many are sorted: first those with a label that the task
+        can score, then those with another, then bare ones."""
         labelled = np.diff(self.index.offsets) > 0
-        rows = _evenly(np.flatnonzero(labelled), count)
-        more = _evenly(np.flatnonzero(~labelled), count - len(rows))
-        return self.subset(np.sort(np.concatenate([rows, more])))
+        scored = self._scored()
+        rows = np.zeros(0, np.int64)
+        for picked in (scored, labelled & ~scored, ~labelled):
+            rows = np.concatenate([rows, _evenly(np.flatnonzero(picked), count - len(rows))])
+        return self.subset(np.sort(rows))
+
+    def _scored(self) -> NDArray[np.bool_]:
+        """(N,) which pictures have an object that is no crowd; one with an outline, where boxes alone don't suit."""
+        counts_M = ~self.index.is_crowd
+        if not self.task.fits(frozenset({"box"})):
+            counts_M = counts_M & (self.index.segments.stop_M > self.index.segments.start_M)
+        return np.asarray(np.diff(np.concatenate([[0], np.cumsum(counts_M)])[self.index.offsets]) > 0)
 
     def subset(self, rows: Sequence[int] | NDArray[Any]) -> Samples:
         """Those pictures, in that order."""
