@@ -74,7 +74,10 @@ def fit(spec: Spec, run: Run) -> dict[str, Any]:
 def _recipe(begun: Begun, data: Gathered, run: Run) -> Recipe:
     several = not begun.task.background and data.train.multi_label
     run.say(f"task: {begun.task.name}" + (", several labels a picture" if several else ""))
-    spec = updated(begun.spec, {"data": {"train": begun.spec.fit.photos}}, lookup=lookup)
+    values: dict[str, Any] = {"data": {"train": begun.spec.fit.photos}}
+    if begun.card.probe is None:  # trained as a whole: `whole` says what is left of the minutes when it begins
+        values["train"] = {"minutes": begun.spec.fit.minutes, "by_clock": True}
+    spec = updated(begun.spec, values, lookup=lookup)
     n_val = 0 if data.val is None else len(data.val)
     recipe = make(replace(begun, spec=spec), data.train, n_val=n_val, run=run)
     run.write_spec(to_yaml(recipe.spec))

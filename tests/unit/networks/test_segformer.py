@@ -20,7 +20,7 @@ from espalier.networks.segformer import ties
 from espalier.networks.segformer.class_names import CITYSCAPES_ROWS, class_names, data_sets
 from espalier.networks.segformer.model import Segformer, build, maps_of
 from espalier.networks.segformer.official import FAMILY, official_name
-from espalier.networks.segformer.rules import balanced, width_on
+from espalier.networks.segformer.rules import MOST_EPOCHS, balanced, epochs, width_on
 from espalier.networks.segformer.spec import SegformerSpec
 from espalier.spec.facts import Facts
 from espalier.spec.sections import Spec
@@ -142,6 +142,13 @@ def test_balanced_weights_are_roots_of_the_median_count_over_each() -> None:
     weights, _ = balanced(Spec(), Facts(class_counts=(400, 100, 25, 0)))
     assert weights == (0.3953, 0.7906, 1.5811, 7.9057)
     assert balanced(Spec(), Facts())[0] == "balanced"
+
+
+def test_by_the_clock_the_minutes_end_the_training() -> None:
+    spec, facts = Spec(), Facts(n_train=16)
+    timed = spec.model_copy(update={"train": spec.train.model_copy(update={"minutes": 20.0, "by_clock": True})})
+    assert epochs(spec, facts)[0] == 300
+    assert epochs(timed, facts) == (MOST_EPOCHS, "train.minutes end it")
 
 
 # ---- published files ------------------------------------------------------------

@@ -16,6 +16,7 @@ LEAST_PX = 64
 MOST_WEIGHT = 10.0
 FEW_PICTURES = 2000
 WARMUP_STEPS = 30
+MOST_EPOCHS = 10_000
 
 
 def width(spec: Spec, facts: Facts) -> tuple[int | str, str]:
@@ -77,7 +78,9 @@ def batch_size(spec: Spec, facts: Facts) -> tuple[int, str]:
 
 
 def epochs(spec: Spec, facts: Facts) -> tuple[int, str]:
-    """Enough passes to see some 20,000 pictures."""
+    """Enough passes to see some 20,000 pictures; by the clock as many as the minutes allow."""
+    if spec.train.by_clock and spec.train.minutes is not None:
+        return MOST_EPOCHS, "train.minutes end it"
     count = learnt(spec, facts)
     if count == 0:
         return 50, "the usual; the number of pictures is not known"
