@@ -44,6 +44,14 @@ def test_a_way_is_examined_with_its_gradients() -> None:
         assert ways.largest_error(standard_attention, CPU, kind) < ways.TOLERANCE
 
 
+def test_examining_leaves_chance_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even by a seed that is put back on the CPU: it would be that of every CUDA device, too."""
+    before = torch.get_rng_state()
+    monkeypatch.setattr(torch, "manual_seed", lambda seed: pytest.fail("the process's own chance was seeded"))
+    ways.largest_error(standard_attention, CPU, torch.float32)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @pytest.mark.parametrize(("kernel", "fused"), [(standard_attention, True), (wrong, False)])
 def test_a_kernel_is_used_where_it_agrees(kernel: ways.Way, fused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ways, "_kernel", lambda: kernel)
