@@ -23,6 +23,7 @@ from espalier.runs.report import write_report
 from espalier.runs.run import Run
 from espalier.spec.sections import Spec
 from espalier.spec.verbs import ExplainSpec
+from espalier.tasks import places
 from espalier.tasks.base import ExplainTarget, ImageQuery
 from espalier.vision.corruptions import Corruption, parse
 from espalier.vision.corruptions.queries import corrupt_placed
@@ -249,6 +250,7 @@ def _looks(
 
     What is explained is what the words name in the first model's answer; of the others' answers the same part.
     """
+    words = spec.explain.targets if tile is None else places.inside(spec.explain.targets, tile.window)
     looks: list[_Look] = []
     clean: dict[str, Sequence[ExplainTarget]] = {}  # by the model's letter
     for changed in (None, *([corruption] if corruption else [])):
@@ -256,7 +258,7 @@ def _looks(
             view = _view(picture, one.model, changed, spec, tile)
             side = Side(one.letter, one.model.name, "" if changed is None else str(changed))
             if not clean:
-                clean[one.letter] = _targets(one.model, side, view, spec.explain.targets, several=len(models) > 1)
+                clean[one.letter] = _targets(one.model, side, view, words, several=len(models) > 1)
                 looks.append(_Look(one, side, view, clean[one.letter]))
                 continue
             wanted = clean.get(one.letter, clean[models[0].letter])

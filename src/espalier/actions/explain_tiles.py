@@ -7,6 +7,7 @@ from espalier.actions.models import OpenModel
 from espalier.errors import UsageError
 from espalier.explainer.view import View
 from espalier.spec.sections import Spec
+from espalier.tasks import places
 from espalier.vision.tiling import Tile
 
 
@@ -27,7 +28,8 @@ def tile_of(picture: Chosen, model: OpenModel, spec: Spec) -> Tile | None:
     for tile, part in parts:
         answer = View(predictor, part).answer
         try:
-            targets = model.task.explain_targets(answer, spec.explain.targets, model.classes)
+            words = places.inside(spec.explain.targets, tile.window)
+            targets = model.task.explain_targets(answer, words, model.classes)
         except UsageError as error:
             unsaid = unsaid or error
             continue
