@@ -27,7 +27,7 @@ from typing import IO, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile
 
 from espalier import storage
 from espalier.errors import ImageError, InputError, Problem
@@ -92,7 +92,8 @@ def read_image(
 def read_values(source: Source, *, max_pixels: int = MAX_PIXELS, name: str = "") -> NDArray[Any]:
     """What the pixels of a mask are, upright: (H, W) uint8 or uint16, or the colours (H, W, 3).
 
-    Of a palette the numbers count, not its colours; of one bit 0 and 1; alpha is dropped. Raises as `read_image` does.
+    Of a palette the numbers count, not its colours; of one, two or four bits 0 and 1, to 3 or to 15; alpha is dropped.
+    Raises as `read_image` does.
     """
     where = name or _where(source)
     with _told(where), _open(source) as file:
@@ -182,10 +183,21 @@ def _values(file: IO[bytes], max_pixels: int) -> NDArray[Any]:
         return _decode(file, "auto", max_pixels)
     picture = open_picture(file)
     if picture.mode not in ("P", "1"):
-        return _decode(file, "auto", max_pixels)
+        steps = _STEPS.get(_raw_mode(picture), 1)
+        return _decode(file, "auto", max_pixels) // np.uint8(steps) if steps > 1 else _decode(file, "auto", max_pixels)
     info = info_of(picture)
     refuse_large(info, "auto", file.seek(0, io.SEEK_END), max_pixels)
     return _upright(np.asarray(picture).astype(np.uint8)[:, :, None], info.orientation)
+
+
+_STEPS = {"L;2": 85, "L;4": 17}
+"""How far apart Pillow puts the values of grey with fewer than 8 bit, so that the highest is white."""
+
+
+def _raw_mode(picture: ImageFile.ImageFile) -> str:
+    """How the file packs its pixels, in Pillow's words."""
+    arguments = picture.tile[0].args if picture.tile else ""
+    return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
 
 
 def _from_pillow(picture: Image.Image, channels: Channels, max_pixels: int) -> NDArray[Any]:

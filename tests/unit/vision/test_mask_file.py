@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +63,19 @@ def test_grey_saved_in_colours_is_still_ids(tmp_path: Path) -> None:
 def test_one_bit_is_0_and_1(tmp_path: Path) -> None:
     Image.fromarray(np.array([[True, False]])).save(tmp_path / "m.png")
     assert read_values(str(tmp_path / "m.png")).tolist() == [[1, 0]]
+
+
+@pytest.mark.parametrize(("bits", "row", "values"), [(2, b"\x1b", [0, 1, 2, 3]), (4, b"\x1f\x02", [1, 15, 0, 2])])
+def test_few_bits_of_grey_are_ids_too(tmp_path: Path, bits: int, row: bytes, values: list[int]) -> None:
+    parts = {
+        b"IHDR": struct.pack(">IIBBBBB", 4, 1, bits, 0, 0, 0, 0),
+        b"IDAT": zlib.compress(b"\0" + row),
+        b"IEND": b"",
+    }
+    chunks = (struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+              for name, data in parts.items())  # fmt: skip
+    (tmp_path / "m.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    assert read_values(str(tmp_path / "m.png")).tolist() == [values]
 
 
 def test_a_value_that_no_class_has_is_named(tmp_path: Path) -> None:
