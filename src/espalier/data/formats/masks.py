@@ -196,13 +196,7 @@ def _count(splits: Mapping[str, Index]) -> int:
 
 def _painted(index: Index, row: int, size_hw: tuple[int, int]) -> ClassMap:
     truth = target(index.annotations(row), index.classes, None, index.name(row))
-    class_HW = truth.class_map(truth.mask.size_hw if truth.mask is not None else size_hw, where=index.name(row))
-    if truth.mask is None or not len(index.ignored_xyxy(row)):
-        return class_HW
-    class_HW = class_HW.copy()
-    for left, top, right, bottom in np.rint(index.ignored_xyxy(row)).astype(int).clip(0).tolist():
-        class_HW[top:bottom, left:right] = ignored(class_HW.dtype)
-    return class_HW
+    return truth.class_map(truth.mask.size_hw if truth.mask is not None else size_hw, where=index.name(row))
 
 
 def _tell_lost(index: Index, lost: Lost) -> None:
