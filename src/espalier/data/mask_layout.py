@@ -33,6 +33,7 @@ class Layout:
     pictures: dict[Key, str]
     masks: dict[Key, str]
     twice: tuple[tuple[str, str], ...]  # masks of one picture: the one that counts, the other
+    alike: tuple[tuple[str, str], ...]  # pictures of one name: the one that its mask goes with, the other
 
     @property
     def pairs(self) -> list[Key]:
@@ -62,12 +63,14 @@ def layout(place: Place, images: str | None) -> Layout:
             twice.append((masks[key], name))
         masks.setdefault(key, name)
     pictures: dict[Key, str] = {}
+    alike: list[tuple[str, str]] = []
     for name in names:
         own = _plain(name) if images is not None else None
         key = _key(name, IMAGES) or own
         if key is not None and (images is not None or _key(name, MASKS) is None or _key(name, IMAGES) is not None):
-            pictures.setdefault(key, name)
-    return Layout(root, pictures, masks, tuple(twice))
+            first = pictures.setdefault(key, name)
+            alike += [] if first == name else [(first, name)]
+    return Layout(root, pictures, masks, tuple(twice), tuple(alike))
 
 
 def _key(name: str, roles: frozenset[str]) -> Key | None:

@@ -221,6 +221,12 @@ def test_pictures_and_masks_alone_are_left_out_and_told(root: Path) -> None:
     assert {"no-mask", "no-picture"} <= set(codes(root))
 
 
+def test_a_second_picture_of_one_name_is_left_out_and_told(root: Path) -> None:
+    picture(root / "images" / "p0.png")
+    assert len(read_index(str(root))) == 3
+    assert any("bare name of images/p0.jpg" in f.what for f in check(read_splits(str(root), strict=False)).findings)
+
+
 def test_a_damaged_mask_and_two_for_one_picture_are_errors(root: Path) -> None:
     (root / "masks" / "p0.png").write_bytes((root / "masks" / "p1.png").read_bytes()[:40])
     mask(root / "masks" / "p2.tif")

@@ -126,6 +126,9 @@ def _tell_alone(found: Layout, place: Place, notes: Notes) -> None:
     for key, name in found.masks.items():
         if key not in found.pictures:
             notes.add("warning", "no-picture", place.open(name), "there is no picture to this mask", "add it")
+    for first, other in found.alike:
+        what = f"the picture has the bare name of {first}, which has the mask: it is left out"
+        notes.add("warning", "no-mask", other, what, "rename it and its mask")
     for first, other in found.twice:
         notes.add("error", "duplicate-id", place.open(other), f"the picture has a mask already: {first}", "delete one")
 
