@@ -85,11 +85,10 @@ def test_it_learns_and_the_bundle_scores_as_the_checkpoint(masks: Path, trained:
 
 
 def test_what_it_says_is_a_data_set_again(masks: Path, trained: Path) -> None:
-    run = espalier.predict(
+    espalier.predict(
         trained.parent / "exported" / "bundle", [str(masks / "val" / "images")], progress=False,
         out=trained.parent / "said", overrides={"predict.formats": ["json", "csv", "pictures", "masks", "coco"]},
     )  # fmt: skip
-    assert run
     folder = trained.parent / "said"
     said = json.loads((folder / "predictions.json").read_text())
     assert sum(one["share"] for one in said[0]["classes"]) == pytest.approx(1, abs=1e-4)
@@ -106,9 +105,13 @@ def test_what_it_says_is_a_data_set_again(masks: Path, trained: Path) -> None:
 def test_a_pixel_and_a_class_are_explained(masks: Path, trained: Path) -> None:
     found = espalier.explain(
         trained, images=[str(masks / "val" / "images" / "000.png")], progress=False, out=trained.parent / "why",
-        overrides={"explain.targets": ["red", "20,30"]},
+        overrides={"explain.targets": ["red", "20,30"], "explain.maps": ["gradcam"], "explain.random_maps": 1,
+                   "explain.steps": 4},
     )  # fmt: skip
-    assert found
+    told = json.loads((trained.parent / "why" / "explanations.json").read_text())
+    assert found["maps"] == 2
+    assert [one["target"] for one in told] == ["red", "20,30"]
+    assert all(0 <= one["score"] <= 1 for one in told)
 
 
 def test_outlines_become_the_same_classes(masks: Path, tmp_path: Path) -> None:

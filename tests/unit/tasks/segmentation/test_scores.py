@@ -92,7 +92,7 @@ def many(right: float, *, seed: int, group: bool = False) -> list[tuple[SegmentM
     return pairs
 
 
-def test_intervals_hold_the_value_and_groups_widen_them() -> None:
+def test_intervals_hold_the_value() -> None:
     alone, grouped = scores(many(0.8, seed=1), bootstrap=300), scores(many(0.8, seed=1, group=True), bootstrap=300)
     for found in (alone, grouped):
         figure = found.figures["miou"]
@@ -100,6 +100,19 @@ def test_intervals_hold_the_value_and_groups_widen_them() -> None:
         assert figure.high is not None
         assert figure.low <= figure.value <= figure.high
     assert len(TASK.resample(alone, n=50, seed=3)) == 50
+
+
+def test_intervals_resample_groups_as_wholes() -> None:
+    """Three groups: one all wrong, two all right. Their pictures, resampled alone, would vary less."""
+    pairs = [(said([[int(n < 10)]]), truth_of([[0]], name=f"p{n}", group=f"g{n // 10}")) for n in range(30)]
+    alone = [(prediction, truth_of([[0]], name=sample.name)) for prediction, sample in pairs]
+    wide, narrow = (scores(each, bootstrap=300).figures["pixel_accuracy"] for each in (pairs, alone))
+    assert wide.value == pytest.approx(2 / 3)
+    assert wide.low is not None
+    assert wide.high is not None
+    assert narrow.low is not None
+    assert narrow.high is not None
+    assert wide.high - wide.low > 1.5 * (narrow.high - narrow.low)
 
 
 def test_a_rare_class_that_is_never_found_does_not_lift_the_interval() -> None:
