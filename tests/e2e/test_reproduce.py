@@ -25,7 +25,7 @@ SMALL = {
     "backbone": {"name": "timm/resnet50", "weights": "none"},
     "levels": 2, "finest_stride": 16, "queries": 20, "width": 32, "hidden": 32, "heads": 8, "encoder_points": 2,
     "decoder_points": 2, "encoder_layers": 1, "decoder_layers": 1, "freeze_batch_norm": True,
-    "denoising": {"queries": 5},
+    "denoising": {"queries": 5}, "query_content": "learnt",
 }  # fmt: skip
 TRAIN = {"batch_size": 2, "epochs": 1, "lr": 1e-4, "workers": 0, "tensorboard": False, "augment": {"scale": [1, 1]}}
 RESULT = PublishedResult(

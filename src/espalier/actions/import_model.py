@@ -65,7 +65,10 @@ def import_model(
     licence: str | None = None,
     named: Sequence[str] | None = None,
 ) -> Reply:
-    """Writes the checkpoint, with the published data set's classes unless `named`. Raises ModelError where tensors lack or do not fit."""
+    """Writes the checkpoint, with the published data set's classes unless `named`.
+
+    Raises ModelError where tensors lack or do not fit.
+    """
     from espalier.trainer.checkpoint import TrainerState, save_checkpoint
 
     try:

@@ -46,7 +46,7 @@ class BackboneSpec(Model):
     )
     drop_path: float = knob(
         0.0,
-        "Stochastic depth: share of the training pictures that skip a block's residual branch (fan_*, gc_vit_* and mit_*)",
+        "Stochastic depth: share of the training pictures that skip a block's residual branch (fan_*, gc_vit_*, mit_*)",
         ge=0,
         lt=1,
         tunable=Tunable(0, 0.4),

@@ -177,7 +177,7 @@ def test_auto_passes_over_them_and_says_how_to_ask(fetched: None) -> None:
 
 
 def test_fit_says_what_it_leaves_aside_with_and_without_weights_at_hand(weight_file: Path) -> None:
-    says = "official weights of fan, gc_vit are not for commercial use and are taken only when asked for"
+    says = "official weights of fan, gc_vit, mit are not for commercial use and are taken only when asked for"
     assert says in str(best("classification")[1])
     keep.import_file(str(weight_file), ENCODER, say=quiet)
     assert says in str(best("classification")[1])

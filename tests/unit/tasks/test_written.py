@@ -21,7 +21,7 @@ def test_what_a_task_offers_it_offers_whole(name: str) -> None:
     task = base.get(name)
     if isinstance(task, Annotating):
         assert task.gives
-        assert task.gives <= {"label", "box", "polygon", "rle"}
+        assert task.gives <= {"label", "box", "polygon", "rle", "mask"}
     if isinstance(task, Trackable):
         assert isinstance(task, Annotating)
 
