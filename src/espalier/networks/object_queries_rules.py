@@ -8,7 +8,7 @@ from typing import Any
 
 from espalier.errors import Problem
 from espalier.spec.facts import Facts
-from espalier.spec.rules import Caution, learnt, most_labels
+from espalier.spec.rules import Caution, learnt, most_labels, until_the_minutes
 from espalier.spec.sections import Spec
 
 LEAST_PX = 256
@@ -84,7 +84,9 @@ def batch_size(spec: Spec, facts: Facts) -> tuple[int, str]:
 
 
 def epochs(spec: Spec, facts: Facts) -> tuple[int, str]:
-    """Enough passes to see some 30,000 pictures, since queries learn slowly."""
+    """Enough passes to see some 30,000 pictures, since queries learn slowly; by the clock as many as it allows."""
+    if timed := until_the_minutes(spec):
+        return timed
     count = learnt(spec, facts)
     if count == 0:
         return 50, "the usual; the number of pictures is not known"

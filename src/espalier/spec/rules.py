@@ -17,6 +17,8 @@ from espalier.spec.sections import InputSpec, Spec
 
 Rule = Callable[[Spec, Facts], tuple[Any, str]]
 
+MOST_EPOCHS = 10_000  # where the clock ends the training
+
 
 @dataclass(frozen=True)
 class Caution:
@@ -178,6 +180,13 @@ def tile_overlap(spec: Spec, facts: Facts) -> tuple[float | str, str]:
     share = min(max(math.ceil(20 * facts.large_object_px / tile) / 20, 0.2), 0.5)
     fits = "so that some tile sees them whole" if share * tile >= facts.large_object_px else "more would cost too much"
     return share, f"95 % of the objects are at most {facts.large_object_px:.0f} px long, {fits}"
+
+
+def until_the_minutes(spec: Spec) -> tuple[int, str] | None:
+    """The choice for `train.epochs` where the clock ends the training, None elsewhere."""
+    if spec.train.by_clock and spec.train.minutes is not None:
+        return MOST_EPOCHS, "train.minutes end it"
+    return None
 
 
 def learnt(spec: Spec, facts: Facts) -> int:

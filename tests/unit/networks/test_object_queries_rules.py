@@ -100,3 +100,9 @@ def test_more_objects_than_queries_is_told() -> None:
     _, decisions = resolved(Facts(n_train=16, most_labels=180))
     assert decisions["network.queries"].kind == "warning"
     assert "180 objects, of which no more than 100 can be found" in decisions["network.queries"].reason
+
+
+@pytest.mark.parametrize(("train", "epochs"), [({}, 300), ({"minutes": 20, "by_clock": True}, 10_000)])
+def test_by_the_clock_the_minutes_end_the_training(train: dict[str, Any], epochs: int) -> None:
+    spec, _ = resolved(Facts(n_train=16), **train)
+    assert spec.train.epochs == epochs

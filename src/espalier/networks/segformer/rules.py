@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 from espalier.spec.facts import Facts, InputFacts
-from espalier.spec.rules import learnt
+from espalier.spec.rules import learnt, until_the_minutes
 from espalier.spec.sections import Spec
 
 SMALL_WIDTH, LARGE_WIDTH = 256, 768
@@ -16,7 +16,6 @@ LEAST_PX = 64
 MOST_WEIGHT = 10.0
 FEW_PICTURES = 2000
 WARMUP_STEPS = 30
-MOST_EPOCHS = 10_000
 
 
 def width(spec: Spec, facts: Facts) -> tuple[int | str, str]:
@@ -79,8 +78,8 @@ def batch_size(spec: Spec, facts: Facts) -> tuple[int, str]:
 
 def epochs(spec: Spec, facts: Facts) -> tuple[int, str]:
     """Enough passes to see some 20,000 pictures; by the clock as many as the minutes allow."""
-    if spec.train.by_clock and spec.train.minutes is not None:
-        return MOST_EPOCHS, "train.minutes end it"
+    if timed := until_the_minutes(spec):
+        return timed
     count = learnt(spec, facts)
     if count == 0:
         return 50, "the usual; the number of pictures is not known"
