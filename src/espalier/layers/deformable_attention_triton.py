@@ -9,15 +9,16 @@ the same sum in any order. Their unit is the smallest with which no sum can over
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import Any
 
 import torch
 import triton
-import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from espalier.layers.deformable_attention_kernels import backward_kernel, forward_kernel
 from espalier.layers.deformable_attention_standard import Size
 
 KINDS = (torch.float32, torch.float16, torch.bfloat16)
@@ -47,8 +48,8 @@ class _Fused(torch.autograd.Function):
         if rows:
             levels = _levels(sizes_hw, value.device)
             given = (value, locations, weights, levels, out, rows, value.shape[1], locations.shape[1])
-            with torch.cuda.device_of(value):  # type: ignore[no-untyped-call]  # Triton launches on the current one
-                _forward[grid](*given, **settings)
+            with _on_its_device(value):
+                forward_kernel[grid](*given, **settings)
         return out
 
     @staticmethod
@@ -65,10 +66,16 @@ class _Fused(torch.autograd.Function):
             levels = _levels(ctx.sizes_hw, value.device)
             given = (value, locations, weights, levels, change.contiguous(), per_one)
             made = (sums, to_locations, to_weights)
-            with torch.cuda.device_of(value):  # type: ignore[no-untyped-call]
-                _backward[grid](*given, *made, rows, value.shape[1], locations.shape[1], EXACT=exact, **settings)
+            with _on_its_device(value):
+                backward_kernel[grid](*given, *made, rows, value.shape[1], locations.shape[1], EXACT=exact, **settings)
         to_value = (sums.double() / per_one).to(value.dtype) if exact else sums.to(value.dtype)
         return None, to_value, to_locations, to_weights
+
+
+def _on_its_device(value: Tensor) -> AbstractContextManager[None]:
+    """Where a kernel has to be launched: Triton takes the current device, whichever its arguments lie on."""
+    device: AbstractContextManager[None] = torch.cuda.device_of(value)  # type: ignore[no-untyped-call]  # PyTorch's is untyped
+    return device
 
 
 def _launch(value: Tensor, locations: Tensor, which: str) -> tuple[int, tuple[int], dict[str, int]]:
@@ -99,125 +106,3 @@ def _per_one(change: Tensor, weights: Tensor) -> Tensor:
     largest = (change.abs().amax().float() * weights.abs().amax().float()).double()
     units = torch.exp2(torch.floor(torch.log2(_LARGEST / (parts * largest))).clamp(max=120))
     return torch.where(torch.isfinite(largest), units, float("nan")).float().reshape(1)
-
-
-@triton.jit  # type: ignore[untyped-decorator]
-def _rows(rows, queries, H: tl.constexpr, ROWS: tl.constexpr):  # type: ignore[no-untyped-def]
-    """The program's rows, which of them there are, and each one's head and picture."""
-    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    return row, row < rows, row % H, row // (H * queries)
-
-
-@triton.jit
-def _level(levels, level, picture, tokens):  # type: ignore[no-untyped-def]
-    """A level's height and width, and its first token in each row's picture."""
-    at = levels + 3 * level
-    return tl.load(at), tl.load(at + 1), picture * tokens + tl.load(at + 2)
-
-
-@triton.jit
-def _point(locations, weights, at, width, height, live):  # type: ignore[no-untyped-def]
-    """A point's place in cells from the middle of the first one, and its weight."""
-    x = tl.load(locations + 2 * at, mask=live, other=0).to(tl.float32) * width - 0.5
-    y = tl.load(locations + 2 * at + 1, mask=live, other=0).to(tl.float32) * height - 0.5
-    return x, y, tl.load(weights + at, mask=live, other=0).to(tl.float32)
-
-
-@triton.jit  # type: ignore[untyped-decorator]
-def _cell(column, line, width, height, first, head, live, channel, H: tl.constexpr, D: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Where the channels of a cell's head lie in the value, and whether they are there."""
-    there = live & (column >= 0) & (column < width) & (line >= 0) & (line < height)
-    cell = tl.where(there, line * width + column, 0)
-    place = ((first + cell.to(tl.int64)) * H + head) * D
-    return place[:, None] + channel[None, :], there[:, None] & (channel < D)[None, :]
-
-
-@triton.jit  # type: ignore[untyped-decorator]
-def _forward(  # type: ignore[no-untyped-def]
-    value,
-    locations,
-    weights,
-    levels,
-    out,
-    rows,
-    tokens,
-    queries,
-    H: tl.constexpr,
-    D: tl.constexpr,
-    L: tl.constexpr,
-    P: tl.constexpr,
-    ROWS: tl.constexpr,
-    CHANNELS: tl.constexpr,
-):
-    row, live, head, picture = _rows(rows, queries, H, ROWS)
-    channel = tl.arange(0, CHANNELS)
-    total = tl.zeros([ROWS, CHANNELS], dtype=tl.float32)
-    for level in range(L):
-        height, width, first = _level(levels, level, picture, tokens)
-        for point in range(P):
-            at = (row * L + level) * P + point
-            x, y, weight = _point(locations, weights, at, width, height, live)
-            left, top = tl.floor(x), tl.floor(y)
-            for corner in tl.static_range(4):
-                column, line = left + corner % 2, top + corner // 2
-                share = (1 - tl.abs(x - column)) * (1 - tl.abs(y - line)) * weight
-                place, there = _cell(column, line, width, height, first, head, live, channel, H, D)
-                cells = tl.load(value + place, mask=there, other=0).to(tl.float32)
-                total += share[:, None] * cells
-    mask = live[:, None] & (channel < D)[None, :]
-    tl.store(out + row[:, None] * D + channel[None, :], total.to(out.dtype.element_ty), mask=mask)
-
-
-@triton.jit  # type: ignore[untyped-decorator]
-def _backward(  # type: ignore[no-untyped-def]
-    value,
-    locations,
-    weights,
-    levels,
-    change,
-    per_one,
-    sums,
-    to_locations,
-    to_weights,
-    rows,
-    tokens,
-    queries,
-    H: tl.constexpr,
-    D: tl.constexpr,
-    L: tl.constexpr,
-    P: tl.constexpr,
-    ROWS: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    EXACT: tl.constexpr,
-):
-    row, live, head, picture = _rows(rows, queries, H, ROWS)
-    channel = tl.arange(0, CHANNELS)
-    mask = live[:, None] & (channel < D)[None, :]
-    changes = tl.load(change + row[:, None] * D + channel[None, :], mask=mask, other=0).to(tl.float32)
-    units = tl.load(per_one)
-    for level in range(L):
-        height, width, first = _level(levels, level, picture, tokens)
-        for point in range(P):
-            at = (row * L + level) * P + point
-            x, y, weight = _point(locations, weights, at, width, height, live)
-            left, top = tl.floor(x), tl.floor(y)
-            along_x = tl.zeros([ROWS], dtype=tl.float32)
-            along_y = tl.zeros([ROWS], dtype=tl.float32)
-            sampled = tl.zeros([ROWS], dtype=tl.float32)
-            for corner in tl.static_range(4):
-                column, line = left + corner % 2, top + corner // 2
-                share_x, share_y = 1 - tl.abs(x - column), 1 - tl.abs(y - line)
-                place, there = _cell(column, line, width, height, first, head, live, channel, H, D)
-                cells = tl.load(value + place, mask=there, other=0).to(tl.float32)
-                product = tl.sum(cells * changes, axis=1)
-                sampled += share_x * share_y * product
-                along_x += (2 * (corner % 2) - 1) * share_y * product
-                along_y += (2 * (corner // 2) - 1) * share_x * product
-                part = (share_x * share_y * weight)[:, None] * changes
-                if EXACT:
-                    part = (part * units).to(tl.int64)
-                tl.atomic_add(sums + place, part, mask=there, sem="relaxed")
-            kind = to_locations.dtype.element_ty
-            tl.store(to_locations + 2 * at, (along_x * weight * width).to(kind), mask=live)
-            tl.store(to_locations + 2 * at + 1, (along_y * weight * height).to(kind), mask=live)
-            tl.store(to_weights + at, sampled.to(to_weights.dtype.element_ty), mask=live)
