@@ -25,7 +25,7 @@ sys.meta_path.insert(0, Blocked())
 from espalier.actions.api import call
 spec = {
     "network": {"name": "classifier", "preset": "tiny", "input": {"size_hw": [32, 32]}},
-    "data": {"train": sys.argv[1], "near_duplicates": False, "check": False},
+    "data": {"train": sys.argv[1], "near_duplicates": False},
     "train": {"epochs": 1, "batch_size": 8, "workers": 1, "device": "cpu"},
 }
 print(call("train", {}, spec=spec, out=sys.argv[2])["steps"])

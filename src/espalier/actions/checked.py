@@ -17,12 +17,15 @@ from espalier.tasks.base import ImageQuery, Task
 TOLD = 5
 
 
-def look(indexes: Mapping[str, Index], task: Task, run: Run, *, max_pixels: int, source: str) -> CheckReport:
+def look(
+    indexes: Mapping[str, Index], task: Task, run: Run, *, max_pixels: int, source: str, compare: bool = True
+) -> CheckReport:
     """The report, its sum and its first warnings told. Raises DataError with everything that training can't go on with.
 
     That is what `data check` calls so, and every label of which the task can't make what is learnt from.
+    Without `compare` near-duplicates are not looked for.
     """
-    report = check(indexes, max_pixels=max_pixels)
+    report = check(indexes, compare=compare, max_pixels=max_pixels)
     counts = ", ".join(f"{report.count(severity)} {severity}s" for severity in ("error", "warning"))
     run.say(f"check: {counts}" + ("; every picture can be read" if not report.unusable else ""))
     for finding in [f for f in report.findings if f.severity != "info" and f not in report.unusable][:TOLD]:

@@ -40,7 +40,14 @@ def index(spec: Spec, task: Task, run: Run, *, look: bool) -> Pictures:
     parts = for_task(parts, task, data)
     seen = None
     if look:
-        seen = checked.look(parts, task, run, max_pixels=data.max_pixels, source=str(data.train)).seen["train"]
+        seen = checked.look(
+            parts,
+            task,
+            run,
+            max_pixels=data.max_pixels,
+            source=str(data.train),
+            compare=data.near_duplicates,
+        ).seen["train"]
     train = parts["train"]
     warn_of_unlabelled(train, task, run)
     if "val" in parts:

@@ -95,15 +95,20 @@ def check(
     indexes: Mapping[str, Index],
     *,
     seen: Mapping[str, Scan] | None = None,
+    compare: bool = True,
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
 ) -> CheckReport:
     """Looks at every label and every picture. `seen` are the scans when they were made already.
 
+    Without `compare` near-duplicates are not looked for, neither within a split nor between splits.
+
     The indexes are read with `strict=False`, so that what their readers left out is told here too.
     """
     scans = {
-        split: seen[split] if seen and split in seen else scan(index, max_pixels=max_pixels, progress=progress)
+        split: seen[split]
+        if seen and split in seen
+        else scan(index, compare=compare, max_pixels=max_pixels, progress=progress)
         for split, index in indexes.items()
     }
     findings: list[Finding] = []

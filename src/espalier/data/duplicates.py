@@ -38,9 +38,12 @@ def connected(count: int, pair_K2: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def near_duplicates(scan: Scan) -> NDArray[np.int64]:
-    """(K, 2) pairs of rows that show the same: enough of them to connect every group of duplicates."""
+    """(K, 2) pairs of rows that show the same: enough of them to connect every group of duplicates.
+
+    None where the scan did not compare.
+    """
     rows = np.flatnonzero(scan.readable)
-    if len(rows) < 2:
+    if len(rows) < 2 or not scan.compared:
         return np.zeros((0, 2), np.int64)
     leaders, found = _same_hash(scan, rows)
     for pairs in _candidates(scan.hash[leaders]):

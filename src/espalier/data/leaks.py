@@ -59,4 +59,5 @@ def _joined(scans: Sequence[Scan]) -> Scan:
         np.concatenate([part.thumb for part in scans]),
         np.concatenate([part.missing for part in scans]),
         tuple(problem for part in scans for problem in part.problems),
+        all(part.compared for part in scans),
     )

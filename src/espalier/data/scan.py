@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Scan:
-    """What was seen, a row for each of the N pictures; rows with a problem are zero elsewhere."""
+    """What was seen, a row for each of the N pictures; rows with a problem are zero elsewhere.
+
+    Where pictures are not to be compared, `compared` is false, and hashes and thumbs are zero.
+    """
 
     size_hw: NDArray[np.int32]  # (N, 2) upright; UNKNOWN where the picture can't be read
     orientation: NDArray[np.uint8]  # (N,) EXIF's 1-8
@@ -34,6 +37,7 @@ class Scan:
     thumb: NDArray[np.uint8]  # (N, THUMB_BYTES) the picture in RGB, shrunk
     missing: NDArray[np.bool_]  # (N,)
     problems: tuple[Problem | None, ...]  # (N,)
+    compared: bool = True
 
     @property
     def readable(self) -> NDArray[np.bool_]:
@@ -50,6 +54,7 @@ class Scan:
             self.thumb[places],
             self.missing[places],
             tuple(self.problems[place] for place in places),
+            self.compared,
         )
 
 
@@ -61,27 +66,40 @@ class _Seen:
     thumb: NDArray[np.uint8]
 
 
+_NOTHING = _Seen((UNKNOWN, UNKNOWN), 1, np.uint64(0), np.zeros(THUMB_BYTES, np.uint8))
+
+
 def scan(
-    index: Index, *, max_pixels: int = MAX_PIXELS, progress: Progress | None = None, threads: int | None = None
+    index: Index,
+    *,
+    compare: bool = True,
+    max_pixels: int = MAX_PIXELS,
+    progress: Progress | None = None,
+    threads: int | None = None,
 ) -> Scan:
-    """Reads every picture once, several at a time. One that can't be read is a problem in the result, not an error."""
+    """Reads every picture once, several at a time. One that can't be read is a problem in the result, not an error.
+
+    `compare`: also keep what near-duplicates are told by.
+    """
     paths = [index.path(row) for row in range(len(index))]
     found: list[_Seen | Problem] = []
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        for seen in pool.map(lambda path: _look(path, max_pixels), paths):
+        for seen in pool.map(lambda path: _look(path, max_pixels, compare), paths):
             found.append(seen)
             if progress is not None:
                 progress(len(found), len(paths))
-    return _columns(found, paths)
+    return _columns(found, paths, compare)
 
 
-def _look(path: str, max_pixels: int) -> _Seen | Problem:
+def _look(path: str, max_pixels: int, compare: bool) -> _Seen | Problem:
     try:
         content = storage.read_bytes(path)
         info = probe(content, name=path)
         image_HW3 = read_image(content, channels="rgb", max_pixels=max_pixels, name=path)
     except EspalierError as error:
         return error.problems[0]
+    if not compare:
+        return replace(_NOTHING, size_hw=info.size_hw, orientation=info.orientation)
     return _Seen(info.size_hw, info.orientation, difference_hash(image_HW3), thumbnail(image_HW3))
 
 
@@ -91,9 +109,8 @@ def thumbnail(image_HW3: NDArray[Any]) -> NDArray[np.uint8]:
     return (small if small.dtype == np.uint8 else small >> 8).astype(np.uint8).reshape(-1)
 
 
-def _columns(found: Sequence[_Seen | Problem], paths: Sequence[str]) -> Scan:
-    empty = _Seen((UNKNOWN, UNKNOWN), 1, np.uint64(0), np.zeros(THUMB_BYTES, np.uint8))
-    seen = [item if isinstance(item, _Seen) else empty for item in found]
+def _columns(found: Sequence[_Seen | Problem], paths: Sequence[str], compare: bool) -> Scan:
+    seen = [item if isinstance(item, _Seen) else _NOTHING for item in found]
     problems = tuple(item if isinstance(item, Problem) else None for item in found)
     missing = [problem is not None and not storage.exists(path) for problem, path in zip(problems, paths)]
     return Scan(
@@ -103,4 +120,5 @@ def _columns(found: Sequence[_Seen | Problem], paths: Sequence[str]) -> Scan:
         np.array([item.thumb for item in seen], np.uint8).reshape(-1, THUMB_BYTES),
         np.array(missing, np.bool_),
         problems,
+        compare,
     )

@@ -153,7 +153,9 @@ class DataSpec(Model):
         "a regular expression over the path whose first group is the key",
     )
     val_fraction: float = knob(0.2, "Share held out for validation when there is no validation set", gt=0, lt=1)
-    near_duplicates: bool = knob(True, "Keep near-duplicate pictures on one side of a split")
+    near_duplicates: bool = knob(
+        True, "Keep near-duplicate pictures on one side of a split; without it `train` does not look for them"
+    )
     max_pixels: int = knob(300_000_000, "A larger picture is refused before it is decoded", unit="px", ge=1)
 
     @field_validator("classes")

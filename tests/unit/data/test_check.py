@@ -154,6 +154,17 @@ def test_classes_and_leaks_between_splits(tmp_path: Path) -> None:
     assert "leak" not in {finding.code for finding in report_of(tmp_path / "fixed").findings}
 
 
+def test_without_comparing_pictures_are_read_and_nothing_is_said_to_look_alike(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        save(tmp_path / split / "cat" / "1.png", photo(1))
+    (tmp_path / "val" / "cat" / "2.jpg").write_text("no")
+    indexes = read_splits(str(tmp_path), strict=False)
+    report = check(indexes, compare=False)
+    assert {finding.code for finding in report.findings if finding.severity == "error"} == {"unreadable"}
+    assert "leak" in {finding.code for finding in check(indexes).findings}
+    assert report.seen["train"].size_hw.tolist() == [[60, 80]]
+
+
 def test_the_same_picture_with_two_labels(tmp_path: Path) -> None:
     save(tmp_path / "cat" / "1.png", photo(1))
     save(tmp_path / "dog" / "1.jpg", photo(1))
