@@ -43,13 +43,6 @@ TINY = [
     for name, preset in PRESETS
     if preset.startswith("tiny")
 ]
-# what takes a minute: a family that an earlier network has proven is asked of the next in `make test-full` only
-MINUTES = [
-    pytest.param(*param.values, marks=pytest.mark.full)
-    if param.marks and any(preset == param.values[1] and name < str(param.values[0]) for name, preset in PRESETS)
-    else param
-    for param in TINY
-]
 CLASSES = ("red", "green", "blue")
 
 
@@ -222,7 +215,7 @@ def test_prefixes_and_groups_speak_of_parameters(name: str, preset: str) -> None
     assert all(any(n.startswith(prefix) for n in names) for prefix in (*groups, *model.head_prefixes()))
 
 
-@pytest.mark.parametrize(("name", "preset"), MINUTES)
+@pytest.mark.parametrize(("name", "preset"), TINY)
 def test_learns_two_pictures_by_heart(name: str, preset: str) -> None:
     question, batch = asked(name, preset), asked(name, preset).batch()
     model = question.build().train()
@@ -255,7 +248,7 @@ def test_saves_and_loads(name: str, preset: str, tmp_path: Path) -> None:
     assert all(np.array_equal(expected[key], found[key]) for key in expected)
 
 
-@pytest.mark.parametrize(("name", "preset"), MINUTES)
+@pytest.mark.parametrize(("name", "preset"), TINY)
 def test_exported_graph_says_the_same_at_other_batches(name: str, preset: str, tmp_path: Path) -> None:
     question = asked(name, preset)
     model = question.build()

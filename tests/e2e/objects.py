@@ -57,7 +57,7 @@ def detector_spec(boxes: Path, *, network: dict[str, Any] | None = None, **train
         "network": {"name": "dino", "preset": "tiny", **(network or {})},
         "data": {"train": str(boxes)},
         "train": {
-            "epochs": 16, "batch_size": 4, "workers": 0, "device": "cpu", "lr": 0.002, "tensorboard": False,
+            "epochs": 24, "batch_size": 4, "workers": 0, "device": "cpu", "lr": 0.002, "tensorboard": False,
             "evaluate_every_epochs": 10, "augment": {"scale": [1, 1]}, **train,
         },
         "evaluate": {"bootstrap": 20, "pictures": 2},

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 def test_training_learns_and_chooses_a_threshold(detector: Path) -> None:
     result = json.loads((detector / "run.json").read_text())["result"]
-    assert result["figures"]["ap50"]["value"] > 0.1  # red from blue, and where, after seconds
+    assert result["figures"]["ap50"]["value"] > 0.2  # red from blue, and where, after seconds
     checkpoint = json.loads((detector / "checkpoints/best/checkpoint.json").read_text())
     decode = checkpoint["decode"]
     assert decode["params"]["threshold"] == pytest.approx(result["suggested"]["threshold"]["value"])
