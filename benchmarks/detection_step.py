@@ -157,7 +157,7 @@ def cut(value: Any) -> Any:
         return value.detach().clone().requires_grad_(value.is_floating_point())
     if dataclasses.is_dataclass(value):
         named = {each.name: cut(getattr(value, each.name)) for each in dataclasses.fields(value)}
-        return dataclasses.replace(value, **named)  # type: ignore[type-var]
+        return dataclasses.replace(value, **named)  # type: ignore[type-var]  # is_dataclass is true of classes too
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*map(cut, value))
     return type(value)(map(cut, value)) if isinstance(value, list | tuple) else value

@@ -167,7 +167,7 @@ def is_live(path: str) -> bool:
 def suffix(path: str) -> str:
     """The ending in lower case with its dot; of an address without what follows a question mark."""
     plain = path.split("::")[0]
-    return os.path.splitext(plain.split("?")[0] if "://" in plain else plain)[1].lower()  # noqa: PTH122
+    return os.path.splitext(plain.split("?")[0] if "://" in plain else plain)[1].lower()  # noqa: PTH122  (addresses are no Path)
 
 
 def _is_fetched(path: str) -> bool:
