@@ -1,4 +1,4 @@
-"""Deformable attention of an encoder layer on the CPU, against the same by standard operators: time, with equal numbers.
+"""Deformable attention of an encoder layer on the CPU against standard operators: time, with equal numbers.
 
     OMP_NUM_THREADS=1 python benchmarks/deformable_attention.py [--rounds 3]
 
