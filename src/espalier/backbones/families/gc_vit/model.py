@@ -10,8 +10,9 @@ from espalier.backbones.adoption import fitted
 from espalier.backbones.backbone import Backbone
 from espalier.backbones.facts import BackboneFacts
 from espalier.backbones.families.gc_vit.convolutions import EPS, DownSampler, Stem, planes
-from espalier.backbones.families.gc_vit.level import Block, Level
+from espalier.backbones.families.gc_vit.level import Level
 from espalier.backbones.families.gc_vit.sizes import SIZES, Size
+from espalier.layers.stochastic_depth import spread_evenly
 
 INPUT_CONV = "stem.embed.weight"
 
@@ -47,9 +48,7 @@ class GcVit(Backbone):
 
     def drop_paths(self, rate: float) -> None:
         """None in the first block, rising evenly to `rate` in the last, as published."""
-        blocks = [block for block in self.modules() if isinstance(block, Block)]
-        for number, block in enumerate(blocks):
-            block.drop.drop_prob = rate * number / (len(blocks) - 1)
+        spread_evenly(self, rate)
 
     def adopt(self, tensors: Mapping[str, Tensor]) -> None:
         """Fills the encoder; the first convolution adapts to the bands. Raises ModelError for what doesn't fit."""

@@ -15,6 +15,7 @@ from espalier.backbones.families.mit.blocks import BLOCK_EPS, EMBED_EPS, Block
 from espalier.backbones.families.mit.sizes import HEADS, MLP_RATIO, REDUCTIONS, SIZES, Size
 from espalier.layers.initial import initialise
 from espalier.layers.recompute import through
+from espalier.layers.stochastic_depth import spread_evenly
 
 INPUT_CONV = "stages.0.embed.conv.weight"
 
@@ -88,9 +89,7 @@ class Mit(Backbone):
 
     def drop_paths(self, rate: float) -> None:
         """None in the first block, rising evenly to `rate` in the last, as published."""
-        blocks = [block for block in self.modules() if isinstance(block, Block)]
-        for number, block in enumerate(blocks):
-            block.drop.drop_prob = rate * number / (len(blocks) - 1)
+        spread_evenly(self, rate)
 
     def adopt(self, tensors: Mapping[str, Tensor]) -> None:
         """Fills the encoder; the first convolution adapts to the bands. Raises ModelError for what doesn't fit."""
