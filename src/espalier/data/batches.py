@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.data.augment import Changed, augment, mix, mosaic
+from espalier.data.augment import Changed, Suits, any_part, augment, mix, mosaic
 from espalier.data.augment.tiles import COUNT
 from espalier.data.order import ITEM, MIX, generator
 from espalier.data.samples import Look, Samples
 from espalier.data.tiles import TileSamples
 from espalier.errors import Problem, SpecError
 from espalier.spec.training import AugmentSpec
-from espalier.tasks.base import Located, Sample, Task
+from espalier.tasks.base import Balanced, Located, Sample, Task
 from espalier.vision.batch import largest, on_larger
 from espalier.vision.geometry import Geometry
 from espalier.vision.prepare import Prepare
@@ -71,9 +71,12 @@ class BatchMaker:
     seed: int
 
     def __post_init__(self) -> None:
-        """Raises SpecError for a mosaic of pictures whose labels have no places."""
+        """Raises SpecError for a mosaic of pictures whose labels have no places, and for crops balanced by labels that
+        are not of pixels."""
         if self.augment is not None and self.augment.mosaic and not isinstance(self.task, Located):
             raise SpecError(_no_mosaic(self.task.name))
+        if self.augment is not None and self.augment.class_share < 1 and not isinstance(self.task, Balanced):
+            raise SpecError(_no_balance(self.task.name))
 
     def __call__(self, plan: Plan) -> Arrays:
         """Raises ImageError or DataError for a picture or label that can't be used."""
@@ -135,7 +138,16 @@ class BatchMaker:
         if plan.mix and self.augment.mosaic and rng.random() < self.augment.mosaic:
             others = self.samples.others(row, COUNT - 1, rng)
             return self._mosaic([look, *(self.samples.look(other) for other in others)], rng)
-        return _Item.of(augment(look.image_HWC, self.prepare, self.augment, rng), [look])
+        changed = augment(look.image_HWC, self.prepare, self.augment, rng, suits=self._suits(look))
+        return _Item.of(changed, [look])
+
+    def _suits(self, look: Look) -> Suits:
+        """Which parts of the picture are learnt from: those in which no class takes too much."""
+        assert self.augment is not None
+        task, most = self.task, self.augment.class_share
+        if most == 1 or not isinstance(task, Balanced):
+            return any_part
+        return lambda placed: task.largest_share(look.sample, look.geometry(placed)) <= most  # never of NaN
 
     def _mosaic(self, looks: Sequence[Look], rng: np.random.Generator) -> _Item:
         """The first picture and others, in an order that is drawn: each may lie in any quarter."""
@@ -183,6 +195,14 @@ def _cannot_rotate(task: str) -> Problem:
         "train.augment.rotate_deg",
         f"the labels of {task} have places in the picture and can't be rotated",
         fix="set it to 0",
+    )
+
+
+def _no_balance(task: str) -> Problem:
+    return Problem(
+        "train.augment.class_share",
+        f"the labels of {task} are not of pixels, of which a class could take too many",
+        fix="set it to 1; train.sampling=balanced shows rare classes more often",
     )
 
 

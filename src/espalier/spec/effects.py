@@ -22,6 +22,11 @@ def _mixes(spec: Spec) -> bool:
     return max(spec.train.augment.mixup, spec.train.augment.cutmix, spec.train.augment.mosaic) > 0
 
 
+def _crops(spec: Spec) -> bool:
+    augment = spec.train.augment
+    return augment.scale != (1.0, 1.0) or augment.crop > 0 or augment.jitter[1] > 1
+
+
 def _input(spec: Spec) -> InputSpec:
     return spec.network.input if spec.network else InputSpec()
 
@@ -58,6 +63,7 @@ IDLE: tuple[Idle, ...] = (
     Idle("train.augment.crop", lambda s: s.train.augment.scale != (1.0, 1.0), "train.augment.scale crops already"),
     Idle("train.augment.crop_edges", lambda s: s.train.augment.crop == 0, "train.augment.crop is 0"),
     Idle("train.augment.crop_px", lambda s: s.train.augment.crop == 0, "train.augment.crop is 0"),
+    Idle("train.augment.class_share", lambda s: not _crops(s), "none of scale, crop and jitter crops the pictures"),
     Idle(
         "train.augment.sizes",
         lambda s: _input(s).fit in ("stretch", "centre_crop"),

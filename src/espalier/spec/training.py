@@ -54,6 +54,15 @@ class AugmentSpec(Model):
         ge=16,
         le=16384,
     )
+    class_share: float = knob(
+        1.0,
+        "Class balance of crops, for labels of pixels: the largest share of a part's labelled pixels that one class "
+        "may take; a part with more, or without a label, is drawn again at another place, ten times at most. 1 takes "
+        "any",
+        gt=0,
+        le=1,
+        tunable=Tunable(choices=(0.75, 0.9, 1.0), scale="choice"),
+    )
     mosaic: float = knob(
         0.0,
         "Probability that four pictures make one, around a point near its middle (labels with places)",

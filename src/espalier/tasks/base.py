@@ -233,6 +233,14 @@ class Located(Protocol):
 
 
 @runtime_checkable
+class Balanced(Protocol):
+    """A task of which one can tell how the classes share what a part of a picture shows."""
+
+    def largest_share(self, sample: Sample, geometry: Geometry) -> float:
+        """The commonest class's share of what is labelled in the input; NaN where nothing is."""
+
+
+@runtime_checkable
 class Covering(Protocol):
     """A task that says something of every pixel, and so may need a class that the labels don't name."""
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from espalier.data.augment.colour import blurred, coloured, erased, noisy
 from espalier.data.augment.mixing import mix
-from espalier.data.augment.placing import on_canvas, placed
+from espalier.data.augment.placing import Suits, any_part, on_canvas, placed
 from espalier.data.augment.tiles import tiled
 from espalier.data.augment.turns import mirrored, rotated
 from espalier.spec.training import AugmentSpec
@@ -23,7 +23,7 @@ from espalier.vision.batch import on_larger
 from espalier.vision.geometry import Geometry
 from espalier.vision.prepare import Prepare
 
-__all__ = ["Changed", "augment", "mix", "mosaic"]
+__all__ = ["Changed", "Suits", "any_part", "augment", "mix", "mosaic"]
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,16 @@ class Changed:
     is_turned: bool = False
 
 
-def augment(image_HWC: NDArray[Any], prepare: Prepare, spec: AugmentSpec, rng: np.random.Generator) -> Changed:
-    """The picture changed at random."""
-    image_in, geometry = placed(image_HWC, prepare.input(), spec, rng)
+def augment(
+    image_HWC: NDArray[Any],
+    prepare: Prepare,
+    spec: AugmentSpec,
+    rng: np.random.Generator,
+    *,
+    suits: Suits = any_part,
+) -> Changed:
+    """The picture changed at random. A part of it that does not suit is drawn again, a few times."""
+    image_in, geometry = placed(image_HWC, prepare.input(), spec, rng, suits=suits)
     return _finished(image_in, [geometry], prepare, spec, rng)
 
 

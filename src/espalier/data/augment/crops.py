@@ -9,7 +9,7 @@ import numpy as np
 from espalier.spec.training import AugmentSpec
 from espalier.vision.resize import Box
 
-_TRIES = 10
+TRIES = 10
 Size = tuple[int, int]
 
 
@@ -24,7 +24,7 @@ def random_box(size_hw: Size, spec: AugmentSpec, rng: np.random.Generator) -> Bo
     The rule of torchvision's RandomResizedCrop (BSD-3), which published recipes were trained with.
     """
     height, width = size_hw
-    for _ in range(_TRIES):
+    for _ in range(TRIES):
         area = height * width * rng.uniform(*spec.scale)
         ratio = math.exp(rng.uniform(math.log(spec.ratio[0]), math.log(spec.ratio[1])))
         w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))

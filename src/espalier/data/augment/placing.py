@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.data.augment.crops import Size, random_box, random_part, whole, window
+from espalier.data.augment.crops import TRIES, Size, random_box, random_part, whole, window
 from espalier.spec.training import AugmentSpec
 from espalier.vision.channels import as_channels
 from espalier.vision.geometry import Geometry
@@ -32,15 +33,29 @@ class Place:
         return Geometry(source_hw, self.size_hw, scale_xy, (-left * scale_xy[0], -top * scale_xy[1]), self.size_hw)
 
 
+Suits = Callable[[Geometry], bool]
+"""Is a part worth learning from? By the map from the picture to it."""
+
+
+def any_part(geometry: Geometry) -> bool:
+    """Each part suits."""
+    return True
+
+
 def placed(
-    image_HWC: NDArray[Any], rule: PrepareInput, spec: AugmentSpec, rng: np.random.Generator
+    image_HWC: NDArray[Any],
+    rule: PrepareInput,
+    spec: AugmentSpec,
+    rng: np.random.Generator,
+    *,
+    suits: Suits = any_part,
 ) -> tuple[NDArray[Any], Geometry]:
     """A random part of the picture at a random size, as the spec has it, without padding; else as in deployment."""
     if not _moves(spec):
         return without_padding(rule).place(image_HWC)
     image_HWC = as_channels(image_HWC, rule.channels, bands=rule.bands)
     source_hw = (image_HWC.shape[0], image_HWC.shape[1])
-    place = random_place(source_hw, rule, spec, rng)
+    place = suiting(random_place(source_hw, rule, spec, rng), source_hw, suits, rng)
     return resize(image_HWC, place.size_hw, rule.resample, box=place.box), place.geometry(source_hw)
 
 
@@ -65,6 +80,22 @@ def random_place(source_hw: Size, rule: PrepareInput, spec: AugmentSpec, rng: np
         return Place(box, size_hw)
     part_hw = [max(1, round(o * i / s)) for o, i, s in zip(_size(box), inside_hw, size_hw, strict=True)]
     return Place(window(box, (part_hw[0], part_hw[1]), rng), inside_hw)
+
+
+def suiting(place: Place, source_hw: Size, suits: Suits, rng: np.random.Generator) -> Place:
+    """The place if it suits, else others of its size, the last one however it is.
+
+    The rule of mmsegmentation's RandomCrop (Apache-2.0), which published segmenters were trained with: sizes keep their
+    distribution, and a picture without a suiting part is learnt from all the same.
+    """
+    part_hw = _size(place.box)
+    if part_hw == source_hw:
+        return place
+    for _ in range(TRIES):
+        if suits(place.geometry(source_hw)):
+            break
+        place = replace(place, box=window(whole(source_hw), part_hw, rng))
+    return place
 
 
 def _part(source_hw: Size, rule: PrepareInput, spec: AugmentSpec, rng: np.random.Generator) -> tuple[Box, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -50,19 +51,30 @@ class SegmentationTarget:
 
     def input_map(self, geometry: Geometry) -> NDArray[np.int64]:
         """(H, W) of the input, -1 where nothing is known, as in the padding. Raises DataError as `class_map` does."""
-        dtype = dtype_of(self.classes)
+        found_HW = self._input_map(geometry)
+        class_HW = found_HW.astype(np.int64)
+        class_HW[found_HW == ignored(found_HW.dtype)] = IGNORE
+        return class_HW
+
+    def largest_share(self, geometry: Geometry) -> float:
+        """The commonest class's share of the labelled pixels of the input; NaN without any. Raises as `class_map`."""
+        found_HW = self._input_map(geometry)
+        pixels = np.bincount(found_HW.ravel(), minlength=self.classes)[: ignored(found_HW.dtype)]
+        return float(pixels.max() / pixels.sum()) if pixels.any() else math.nan
+
+    def _input_map(self, geometry: Geometry) -> ClassMap:
+        """(H, W) of the input, the highest value where nothing is known."""
+        nothing = ignored(dtype_of(self.classes))
         if self.mask is not None:
             check_size(self.mask.size_hw, geometry.source_hw, self.mask.path)
-            small_HW = to_input(self._mask_map(), geometry, outside=ignored(dtype))
+            found_HW = to_input(self._mask_map(), geometry, outside=nothing)
         else:
-            small_HW = self._canvas(geometry.input_hw, geometry, geometry.valid_hw)
+            found_HW = self._canvas(geometry.input_hw, geometry, geometry.valid_hw)
             for class_id, outline in zip(self.class_id, self.outline, strict=True):
-                small_HW[outline_to_input(outline, geometry)] = class_id
-        class_HW = small_HW.astype(np.int64)
-        class_HW[small_HW == ignored(dtype)] = IGNORE
+                found_HW[outline_to_input(outline, geometry)] = class_id
         if self.seen is not None:
-            _blank_outside(class_HW, geometry.boxes_to_input(np.array([self.seen.box_xyxy]))[0], IGNORE)
-        return class_HW
+            _blank_outside(found_HW, geometry.boxes_to_input(np.array([self.seen.box_xyxy]))[0], nothing)
+        return found_HW
 
     def _mask_map(self) -> ClassMap:
         assert self.mask is not None

@@ -56,6 +56,11 @@ class SegmentationTask:
         """`class_HW` int64, the class of each pixel of the input; -1 in the padding and where nothing is known."""
         return {"class_HW": sample.target.input_map(geometry)}
 
+    def largest_share(self, sample: Sample, geometry: Geometry) -> float:
+        """The commonest class's share of the input's labelled pixels; NaN without any."""
+        share: float = sample.target.largest_share(geometry)
+        return share
+
     def cut(self, sample: Sample, geometry: Geometry, *, min_visible: float) -> Sample:
         """The sample as it is: a pixel is inside or not."""
         return sample
