@@ -8,12 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
 from tests.e2e.objects import COLOURS
 
 import espalier
+from espalier.actions.models import open_model
 from espalier.data.formats import read_index
 from espalier.runs.run import Run
+from espalier.tasks.base import ImageQuery
+from espalier.vision.image import read_image
 
 pytestmark = pytest.mark.slow
 
@@ -112,6 +116,30 @@ def test_a_pixel_and_a_class_are_explained(masks: Path, trained: Path) -> None:
     assert found["maps"] == 2
     assert [one["target"] for one in told] == ["red", "20,30"]
     assert all(0 <= one["score"] <= 1 for one in told)
+
+
+def test_exact_is_the_models_own_in_checkpoint_and_bundle(masks: Path, trained: Path, tmp_path: Path) -> None:
+    """At two thirds of the pictures' size: 96 × 72 px are 64 × 48 of 64 × 64, and logits are 16 × 16."""
+    asked = spec(masks)
+    asked["network"] |= {"exact": True, "input": {"size_hw": [64, 64]}}
+    asked["train"] |= {"epochs": 1, "evaluate_every_epochs": 1, "start_from": str(trained)}
+    espalier.train(asked, out=tmp_path / "run", progress=False)
+    espalier.export(tmp_path / "run", out=tmp_path / "exported", progress=False)
+    bundle = tmp_path / "exported" / "bundle"
+    assert espalier.verify(bundle, out=tmp_path / "proof", progress=False)["passed"]
+    picture = masks / "val" / "images" / "001.png"
+    query = ImageQuery(read_image(picture), picture.name)
+    predictors = [open_model(path).predictor() for path in (tmp_path / "run", bundle)]
+    assert [each.params for each in predictors] == [{"exact": True}] * 2
+    by_checkpoint, by_bundle = (each([query])[0].class_HW for each in predictors)
+    assert (by_checkpoint == by_bundle).mean() > 0.999
+    (shown,) = espalier.load(bundle).predict([str(picture)])
+    np.testing.assert_array_equal(shown.class_HW, by_bundle)
+    ((_, outputs),) = predictors[1].raw([query])
+    whole = torch.nn.functional.interpolate(torch.from_numpy(outputs["logits"]), (96, 96), mode="bilinear")
+    assert (by_bundle == whole[0, :, :72].argmax(0).numpy()).mean() > 0.9995
+    predictors[1].params["exact"] = False
+    assert (by_bundle != predictors[1]([query])[0].class_HW).any()
 
 
 def test_outlines_become_the_same_classes(masks: Path, tmp_path: Path) -> None:

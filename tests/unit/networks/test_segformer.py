@@ -16,7 +16,7 @@ from espalier.backbones.registry import find
 from espalier.errors import ModelError, SpecError
 from espalier.layers.mlp_decoder import MlpDecoder
 from espalier.layers.model import Batch
-from espalier.networks.segformer import ties
+from espalier.networks.segformer import CARD, ties
 from espalier.networks.segformer.class_names import CITYSCAPES_ROWS, class_names, data_sets
 from espalier.networks.segformer.model import Segformer, build, maps_of
 from espalier.networks.segformer.official import FAMILY, official_name
@@ -287,3 +287,9 @@ def test_ties_read_the_logits_where_the_graph_does(monkeypatch: pytest.MonkeyPat
     ]
     assert 0 < tied.sum() < tied.size
     assert np.array_equal(settled == order[:, 0], tied)
+
+
+def test_exact_is_a_parameter_of_its_decoder() -> None:
+    for asked in (False, True):
+        rule = CARD.decode(SegformerSpec(exact=asked))
+        assert (rule.name, rule.version, rule.params) == ("segmentation_class", 1, {"exact": asked})

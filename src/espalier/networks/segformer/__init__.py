@@ -13,7 +13,8 @@ PRESETS = PresetFile(__name__)
 
 def decode(spec: NetworkSpec) -> DecodeRule:
     """The class that the graph gives each pixel; `exact` resizes the logits to the picture's own size instead."""
-    return DecodeRule("segmentation_class", 1, {"exact": False})
+    assert isinstance(spec, SegformerSpec)
+    return DecodeRule("segmentation_class", 1, {"exact": spec.exact})
 
 
 CARD = Network(

@@ -66,4 +66,9 @@ class SegformerSpec(NetworkSpec):
     dropout: float = knob(
         0.1, "Share of the decoder's channels that are dropped in training", ge=0, lt=1, tunable=Tunable(0, 0.3)
     )
+    exact: bool = knob(
+        False,
+        "A pixel of the picture has the class of the logits resized to the picture's own size, in place of the class "
+        "of the input's nearest pixel: slower, and finer where the input is smaller than the picture",
+    )
     loss: SegmentationLossSpec = knob(None, "What is minimised", factory=SegmentationLossSpec)
