@@ -33,6 +33,7 @@ from espalier.spec.sections import Spec
 from espalier.spec.training import TrainSpec
 from espalier.tasks.base import Decoder, Scores, Task, Tiled
 from espalier.vision.image import probe as probe_picture
+from espalier.vision.image import read_image
 from espalier.vision.prepare import Prepare
 from espalier.vision.tiling import Tiling
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from espalier.layers.model import TrainableModel
 
 LOOKED_AT = 32  # pictures whose size, depth and bands are looked at
+DEEP_LOOKED_AT = 8  # pictures of more than 8 bits whose values are looked at
+BRIGHTEST = 0.1  # per cent of a picture's values that may lie above the range: single hot pixels don't set it
 
 
 @dataclass(frozen=True)
@@ -204,7 +207,7 @@ def _refuse_blending(spec: Spec, task: Task) -> None:
 
 def facts_of(train: Index, begun: Begun, machine: Hardware, *, n_val: int) -> Facts:
     """What `resolve` is told."""
-    looked = [probe_picture(train.path(int(row))) for row in _spread(len(train))]
+    looked = [probe_picture(train.path(row)) for row in _spread(len(train))]
     sizes = train.size_hw[train.size_hw[:, 0] != UNKNOWN] if len(train) else train.size_hw
     median = np.median(sizes if len(sizes) else [info.size_hw for info in looked], axis=0)
     return Facts(
@@ -216,6 +219,7 @@ def facts_of(train: Index, begun: Begun, machine: Hardware, *, n_val: int) -> Fa
         median_size_hw=(int(median[0]), int(median[1])),
         bands=_most_common([info.bands for info in looked]),
         bits=_most_common([info.bits for info in looked]),
+        used_bits=_used_bits(train, [info.bits for info in looked], begun.spec.data.max_pixels),
         data_format=train.format,
         backbone=begun.start.facts,
         pretrained=begun.start.file is not None or begun.spec.train.start_from is not None,
@@ -240,6 +244,19 @@ def _object_px(train: Index, size: Callable[[NDArray[Any]], NDArray[Any]], perce
     if not len(box_N4):
         return 0.0
     return float(np.percentile(size(np.clip(box_N4[:, 2:] - box_N4[:, :2], 0, None).astype(np.float64)), percent))
+
+
+def _used_bits(train: Index, bits: Sequence[int], max_pixels: int) -> int:
+    """Bits that hold the values of those of the looked-at pictures that have more than 8; 0 where none has."""
+    deep = [row for row, has in zip(_spread(len(train)), bits, strict=True) if has > 8][:DEEP_LOOKED_AT]
+    tops = [np.percentile(_colours(train.path(row), max_pixels), 100 - BRIGHTEST) for row in deep]
+    return max(int(max(tops)).bit_length(), 1) if tops else 0
+
+
+def _colours(path: str, max_pixels: int) -> NDArray[Any]:
+    """The picture's values without its alpha, which is always as bright as can be."""
+    image_HWC = read_image(path, channels="bands", max_pixels=max_pixels)
+    return image_HWC[:, :, :-1] if image_HWC.shape[2] in (2, 4) else image_HWC
 
 
 def _spread(count: int) -> Sequence[int]:

@@ -42,20 +42,22 @@ def _scaled(size_hw: tuple[int, int], scale_yx: tuple[float, float]) -> tuple[in
 
 def _query(prepare: Prepare, size_hw: tuple[int, int], rng: np.random.Generator) -> dict[str, NDArray[Any]]:
     pictures = {
-        f"{part.source}_HWC": draw_picture(size_hw, part.bands, rng, deep=part.value_range[1] > 255)
-        for part in prepare.inputs
+        f"{part.source}_HWC": draw_picture(size_hw, part.bands, rng, values=part.value_range) for part in prepare.inputs
     }
     return pictures | {boxes.source: _boxes(size_hw, rng) for boxes in prepare.boxes}
 
 
-def draw_picture(size_hw: tuple[int, int], bands: int, rng: np.random.Generator, *, deep: bool = False) -> NDArray[Any]:
-    """A picture (H, W, bands) of clouds, rectangles and noise; uint8, or uint16 when `deep`."""
-    top = 65535 if deep else 255
+def draw_picture(
+    size_hw: tuple[int, int], bands: int, rng: np.random.Generator, *, values: tuple[float, float] = (0.0, 255.0)
+) -> NDArray[Any]:
+    """A picture (H, W, bands) of clouds, rectangles and noise; uint8, or with `values` above 255 uint16 within them."""
+    deep = values[1] > 255
+    low, high = (float(np.clip(end, 0, 65535)) for end in values) if deep else (0.0, 255.0)
     image_HWC = np.stack([_clouds(size_hw, rng) for _ in range(bands)], axis=-1)
     for _ in range(6):
         _rectangle(image_HWC, rng)
     image_HWC += rng.normal(0, 0.03, image_HWC.shape)
-    return (image_HWC.clip(0, 1) * top).round().astype(np.uint16 if deep else np.uint8)
+    return (low + image_HWC.clip(0, 1) * (high - low)).round().astype(np.uint16 if deep else np.uint8)
 
 
 def _boxes(size_hw: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:

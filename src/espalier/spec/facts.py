@@ -71,6 +71,7 @@ class Facts:
     median_size_hw: tuple[int, int] | None = None
     bands: int = 3  # of the pictures, most common
     bits: int = 8  # of a pixel's value, most common
+    used_bits: int = 0  # of more than 8, those that the pictures' values need
     data_format: str = ""  # what `auto` found
     monitor: str = ""  # the task's headline figure
     median_object_px: float = 0.0  # the root of half of the objects' area is this or less

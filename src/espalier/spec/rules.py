@@ -128,9 +128,16 @@ def bands(spec: Spec, facts: Facts) -> tuple[int, str]:
     )
 
 
+LEAST_DEEP = 256.0
+"""A range up to 255 means pictures of 8 bits."""
+
+
 def value_range(spec: Spec, facts: Facts) -> tuple[tuple[float, float], str]:
-    """The full range of the pictures' bit depth."""
-    return (0.0, float(2**facts.bits - 1)), f"the pictures have {facts.bits} bits a value"
+    """The full range of the bits that the pictures use: a camera's 12 of 16 would look black otherwise."""
+    has = f"the pictures have {facts.bits} bits a value"
+    if not 0 < facts.used_bits < facts.bits:
+        return (0.0, float(2**facts.bits - 1)), has
+    return (0.0, max(2.0**facts.used_bits - 1, LEAST_DEEP)), f"{has} and use the lowest {facts.used_bits}"
 
 
 LEAST_SEEN_PX, WANTED_PX = 16.0, 32.0

@@ -77,7 +77,8 @@ class InputSpec(Model):
     )
     multiple: int = knob(1, "Pictures are padded until both sides are multiples of this", unit="px", ge=1, le=1024)
     value_range: tuple[float, float] | Auto = knob(
-        "auto", "Pixel values that become 0 and 1: 0-255, for 16 bit 0-65535"
+        "auto",
+        "Pixel values that become 0 and 1: 0-255; of 16 bit what the bits hold that the pictures use, up to 0-65535",
     )
     mean: tuple[float, ...] | Auto = knob("auto", "Mean of each channel after scaling to 0-1")
     std: tuple[float, ...] | Auto = knob("auto", "Standard deviation of each channel after scaling to 0-1", gt=0)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from espalier.actions import begin
 from espalier.actions.begin import task_for
 from espalier.actions.models import lookup
+from espalier.actions.recipe import facts_of
 from espalier.data.index import Index, assemble
 from espalier.errors import DataError
 from espalier.runs.run import Run
+from espalier.spec.facts import Hardware
 from espalier.spec.load import load_spec
 from espalier.spec.sections import Spec
+from espalier.tasks.classification import TASK as CLASSIFICATION
 
 
 def index(*, boxes: bool, labels: int = 1) -> Index:
@@ -60,3 +66,26 @@ def test_a_named_network_brings_its_task() -> None:
 def test_no_labels_suit_nothing() -> None:
     with pytest.raises(DataError, match="kinds: none"):
         task_for(asked(), index(boxes=False, labels=0), Run.nowhere("fit"))
+
+
+def test_of_16_bits_those_are_counted_that_the_pictures_use(tmp_path: Path) -> None:
+    def saved(name: str, value: int, *, hot: int = 0, dtype: type = np.uint16) -> str:
+        image_HW = np.full((64, 64), value, dtype)
+        image_HW.flat[:hot] = np.iinfo(dtype).max
+        Image.fromarray(image_HW).save(tmp_path / name)
+        return name
+
+    def used(*paths: str) -> int:
+        none = np.zeros(0, np.int64)
+        train = assemble(
+            root=str(tmp_path), source="", format="coco", paths=paths, classes=["cat"], image_row=none, class_id=none
+        )
+        begun = begin.begin(load_spec({"network": {"name": "classifier"}}, lookup=lookup), CLASSIFICATION, Run.nowhere(""))
+        return facts_of(train, begun, Hardware(), n_val=0).used_bits
+
+    dark, bright = saved("dark.png", 1000), saved("bright.png", 4095)
+    assert used(dark) == 10
+    assert used(dark, bright) == 12
+    assert used(saved("hot.png", 1000, hot=3)) == 10
+    assert used(saved("black.png", 0)) == 1
+    assert used(saved("eight.png", 200, dtype=np.uint8)) == 0

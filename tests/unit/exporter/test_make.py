@@ -259,6 +259,7 @@ def test_match_brings_rows_into_order_first():
         (standard_prepare((16, 24), channels="grey", bands=1, mean=(0.5,), std=(0.5,)), 1, np.uint8),
         (standard_prepare((16, 16), channels="bands", bands=6, mean=(0,) * 6, std=(1,) * 6), 6, np.uint8),
         (standard_prepare((16, 16), value_range=(0, 65535)), 3, np.uint16),
+        (standard_prepare((16, 16), value_range=(100, 4095)), 3, np.uint16),
         (standard_prepare((16, 16), fit="longest_edge"), 3, np.uint8),
     ],
 )
@@ -268,7 +269,9 @@ def test_drawn_pictures_suit_prepare(prepare, bands, dtype):
     assert {a["image_HWC"].shape[2] for a in first} == {bands}
     assert {a["image_HWC"].dtype for a in first} == {np.dtype(dtype)}
     assert len({prepare(ImageQuery(**a)).arrays["image"].shape for a in first}) == 1
-    assert min(a["image_HWC"].std() for a in first) > 0.05 * np.iinfo(dtype).max
+    low, high = prepare.inputs[0].value_range
+    assert min(a["image_HWC"].std() for a in first) > 0.05 * (high - low)
+    assert all(low <= a["image_HWC"].min() <= a["image_HWC"].max() <= high for a in first)
 
 
 def test_drawn_pairs_and_boxes():

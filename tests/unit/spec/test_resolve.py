@@ -99,6 +99,9 @@ def test_resolving_again_changes_nothing_and_unknown_facts_wait(lookup: Lookup) 
         ({"bands": 8}, {}, "network.input.channels", "bands"),
         ({"bands": 8}, {}, "network.input.bands", 8),
         ({"bits": 16}, {}, "network.input.value_range", (0.0, 65535.0)),
+        ({"bits": 16, "used_bits": 16}, {}, "network.input.value_range", (0.0, 65535.0)),
+        ({"bits": 16, "used_bits": 12}, {}, "network.input.value_range", (0.0, 4095.0)),
+        ({"bits": 16, "used_bits": 8}, {}, "network.input.value_range", (0.0, 256.0)),  # 255 would mean 8 bits
         ({}, {"network__input__channels": "grey"}, "network.input.bands", 1),
         ({}, {"network__input__fit": "stretch"}, "network.input.crop_fraction", 1.0),
         ({"backbone": Encoder(params=90_000_000)}, {"train__batch_size": 64}, "train.lr", 0.0005),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from espalier.tasks.base import ImageQuery
@@ -69,3 +70,25 @@ def test_four_bands_are_bands_and_alpha_is_alpha() -> None:
         placed = prepare.placed(ImageQuery(image(8, 8, 4)))
         found = corrupt_placed(placed, prepare, NOISE, seed=0, key="a").images["image"]
         assert (found[..., 3] == 90).all() == stays
+
+
+@pytest.mark.parametrize("at", ["input", "source"])
+def test_a_camera_that_uses_12_of_16_bits_is_corrupted_as_one_that_uses_all(at: str) -> None:
+    def found(value: int, high: int) -> NDArray[Any]:
+        prepare = standard_prepare((32, 32), value_range=(0, high))
+        query = ImageQuery(np.full((32, 32, 3), value, np.uint16))
+        if at == "source":
+            return corrupt_query(query, prepare, NOISE, seed=0, key="a").image_HWC
+        return corrupt_placed(prepare.placed(query), prepare, NOISE, seed=0, key="a").images["image"]
+
+    assert np.abs(found(1600, 4095) / 4095 - found(25606, 65535) / 65535).max() < 1 / 4095
+    assert found(1600, 4095).std() > 100
+
+
+def test_alpha_of_16_bits_stays() -> None:
+    prepare = standard_prepare((8, 8), channels="rgba", bands=4, mean=(0.5,) * 4, std=(0.5,) * 4, value_range=(0, 4095))
+    image_HWC = np.full((8, 8, 4), 65535, np.uint16)
+    image_HWC[..., :3] = 1600
+    found = corrupt_query(ImageQuery(image_HWC), prepare, NOISE, seed=0, key="a").image_HWC
+    assert (found[..., 3] == 65535).all()
+    assert (found[..., :3] != 1600).any()
