@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from espalier.tasks.segmentation.packed import PackedMap
 from espalier.vision import rle
 from espalier.vision.class_maps import ClassMap
 from espalier.vision.masks import encode_rle
@@ -28,9 +28,7 @@ class SegmentMap:
     that it says nowhere, None where that is not known.
     """
 
-    packed: bytes
-    size_hw: tuple[int, int]
-    dtype: np.dtype[Any]
+    packed: PackedMap
     sure_C: NDArray[np.float32] | None = None
 
     @staticmethod
@@ -38,13 +36,22 @@ class SegmentMap:
         """The prediction that has these classes, uint8 or uint16. Raises ValueError for another array."""
         if class_HW.ndim != 2 or class_HW.dtype not in (np.uint8, np.uint16):
             raise ValueError(f"a class map is (H, W) uint8 or uint16, not {class_HW.shape} {class_HW.dtype}")
-        size_hw = (int(class_HW.shape[0]), int(class_HW.shape[1]))
-        return SegmentMap(zlib.compress(np.ascontiguousarray(class_HW).data, 1), size_hw, class_HW.dtype, sure_C)
+        return SegmentMap(PackedMap.of(class_HW), sure_C)
 
     @property
     def class_HW(self) -> ClassMap:
         """(H, W) class ids, read-only."""
-        return np.frombuffer(zlib.decompress(self.packed), self.dtype).reshape(self.size_hw)
+        return self.packed.class_HW
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Of the source."""
+        return self.packed.size_hw
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the map."""
+        return self.packed.dtype
 
     @cached_property
     def pixels(self) -> NDArray[np.int64]:
