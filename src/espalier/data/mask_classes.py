@@ -6,7 +6,8 @@ line, the first one that of id 0. Values with the same class are one class; thos
 count nowhere.
 
 Without a file masks hold ids: 255 (in 16 bit 65535) is ignored, and the others are classes: the names in `data.classes`
-by their place, else `background` for 0 and `class 1`, … Masks of 0 and 255 alone are background and `foreground`.
+by their place, else `background` for 0 and `class 1`, … Masks of 0 and 255 alone are background and `foreground`. Where
+some masks have 8 bit and others 16, both are ignored.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from espalier.vision.mask_file import IGNORE, MaskValues
 FILES = ("classes.csv", "class_dict.csv", "labelmap.txt", "classes.txt")
 IGNORED = "ignore"
 OTHERS = "*"
+_SHALLOW, _DEEP = 255, 65_535
 MOST_GUESSED = 64  # more ids than this are most likely those of objects
 _HEX = re.compile(r"#?([0-9a-fA-F]{6})")
 Entry = tuple[int | None, str | None]
@@ -62,24 +64,47 @@ def read(path: str) -> MaskClasses:
 
 
 def guessed(seen: Iterable[SeenMask], names: Sequence[str] | None, source: str) -> MaskClasses:
-    """By the rule for masks of ids; `names` are data.classes. Raises DataError for colours, and for too many ids."""
+    """By the rule for masks of ids; `names` are data.classes. Raises DataError for colours, and for too many ids.
+
+    Without a mask that could be looked at there are no classes.
+    """
     masks = list(seen)
+    if not masks:
+        return MaskClasses((), MaskValues((), 0))
     coloured = [mask for mask in masks if mask.is_coloured]
     if coloured:
         raise _needs_table(coloured, source)
     found = sorted({int(value) for mask in masks for value in mask.values})
-    void = 65535 if any(mask.is_deep for mask in masks) else 255
+    void = _void(masks, found, names, source)
+    ignored: list[Entry] = [(value, None) for value in void]
     if names is not None:
-        return _made([*((n, name) for n, name in enumerate(names) if n != void), (void, None)], False, source)
-    if void in found and set(found) <= {0, void}:
-        return _made([(0, BACKGROUND), (void, "foreground")], False, source)
-    ids = [value for value in found if value != void]
+        return _made([*((n, name) for n, name in enumerate(names) if n not in void), *ignored], False, source)
+    ids = [value for value in found if value not in void]
+    if len(ids) < len(found) and set(ids) <= {0}:
+        return _made([(0, BACKGROUND), *((value, "foreground") for value in void)], False, source)
     if len(ids) > MOST_GUESSED:
         what = f"the masks hold {len(ids)} different values; are they numbers of objects?"
         fix = f"write classes.csv beside the folders, such as\n  value,class\n  0,{BACKGROUND}\n  {OTHERS},object"
         raise DataError(Problem(source, what, f"at most {MOST_GUESSED} classes where no classes.csv names them", fix))
     named: list[Entry] = [(value, BACKGROUND if value == 0 else f"class {value}") for value in ids]
-    return _made([*named, (void, None)], False, source)
+    return _made([*named, *ignored], False, source)
+
+
+def _void(masks: Sequence[SeenMask], found: Sequence[int], names: Sequence[str] | None, source: str) -> tuple[int, ...]:
+    """The values that are ignored: the highest of 8 bit, of 16, or of both where there are masks of both.
+
+    Raises DataError where there are both and more classes than 8 bit hold, so that 255 may be one of them.
+    """
+    deep = [mask for mask in masks if mask.is_deep]
+    if not deep or len(deep) == len(masks):
+        return (_DEEP if deep else _SHALLOW,)
+    if not any(_SHALLOW < value < _DEEP for value in found) and len(names or ()) <= _SHALLOW:
+        return (_SHALLOW, _DEEP)
+    if _SHALLOW not in found:
+        return (_DEEP,)
+    what = f"there are masks of 8 and of 16 bit, such as {deep[0].path}, and {_SHALLOW} may be ignored or a class"
+    fix = f"save all with 16 bit, or write classes.csv beside the folders:\n  value,class\n  0,{BACKGROUND}\n  …"
+    raise DataError(Problem(source, what, "masks of one depth, or a classes.csv that says what 255 is", fix))
 
 
 def _needs_table(masks: Sequence[SeenMask], source: str) -> DataError:

@@ -6,7 +6,7 @@ import importlib
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -137,11 +137,17 @@ def is_npy(file: IO[bytes]) -> bool:
     return file.read(len(_NPY)) == _NPY
 
 
-def probe_npy(file: IO[bytes]) -> PictureInfo:
+def npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """(shape, type of the values)."""
     file.seek(0)
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
+    return shape, dtype
+
+
+def probe_npy(file: IO[bytes]) -> PictureInfo:
+    shape, dtype = npy_header(file)
     if len(shape) not in (2, 3) or dtype not in (np.dtype(np.uint8), np.dtype("<u2"), np.dtype(">u2")):
         raise ImageError(
             Problem("", f"an array of {dtype} and shape {shape} is no picture", "uint8 or uint16, HW or HWC")

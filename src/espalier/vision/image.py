@@ -46,6 +46,7 @@ from espalier.vision.header import (
     refuse_large,
     refuse_many_scans,
 )  # fmt: skip
+from espalier.vision.mask_array import read_mask_array
 from espalier.vision.tiff import band_tiff, read_bands
 
 __all__ = ["MAX_PIXELS", "SUFFIXES", "PictureInfo", "Source", "probe", "read_image", "read_values"]
@@ -93,6 +94,7 @@ def read_values(source: Source, *, max_pixels: int = MAX_PIXELS, name: str = "")
     """What the pixels of a mask are, upright: (H, W) uint8 or uint16, or the colours (H, W, 3).
 
     Of a palette the numbers count, not its colours; of one, two or four bits 0 and 1, to 3 or to 15; alpha is dropped.
+    Arrays may hold whole numbers of any width.
     Raises as `read_image` does.
     """
     where = name or _where(source)
@@ -179,7 +181,9 @@ def _decode(file: IO[bytes], channels: Channels, max_pixels: int) -> NDArray[Any
 
 
 def _values(file: IO[bytes], max_pixels: int) -> NDArray[Any]:
-    if is_npy(file) or band_tiff(file) is not None:
+    if is_npy(file):
+        return read_mask_array(file, max_pixels)
+    if band_tiff(file) is not None:
         return _decode(file, "auto", max_pixels)
     picture = open_picture(file)
     if picture.mode not in ("P", "1"):

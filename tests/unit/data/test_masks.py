@@ -324,3 +324,87 @@ def test_written_masks_have_a_palette_for_people(root: Path, tmp_path: Path) -> 
         assert written.mode == "P"
         assert np.asarray(written).tolist() == IDS.tolist()
     assert get("masks").detect(Place(str(tmp_path / "out"))) > 90
+
+
+# ---- depths and arrays ---------------------------------------------------------------------------------------------
+
+
+def arrays(folder: Path, *masks: np.ndarray, table: str = "") -> Path:
+    """Whole numbers of 8 and 16 bit as PNG, all else as .npy."""
+    for n, values in enumerate(masks):
+        picture(folder / "images" / f"p{n}.png", (values.shape[0], values.shape[1]), seed=n)
+        (folder / "masks").mkdir(exist_ok=True)
+        if values.dtype in (np.uint8, np.uint16):
+            mask(folder / "masks" / f"p{n}.png", values)
+        else:
+            np.save(folder / "masks" / f"p{n}.npy", values)
+    if table:
+        (folder / "classes.csv").write_text(table)
+    return folder
+
+
+DEEP = np.where(IDS == 255, 65535, IDS.astype(np.uint16)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("other", [IDS.astype(np.uint16), DEEP])
+def test_masks_of_both_depths_ignore_the_highest_of_both(tmp_path: Path, other: np.ndarray) -> None:
+    index = read_index(str(arrays(tmp_path, IDS, other)))
+    assert index.classes == ("background", "class 1", "class 2")
+    assert maps(index) == [IDS.tolist()] * 2
+    named = read_index(str(tmp_path), classes=("road", "sky", "sea"))
+    assert named.classes == ("road", "sky", "sea")
+    assert maps(named) == [IDS.tolist()] * 2
+
+
+def test_black_and_white_of_both_depths_is_one_foreground(tmp_path: Path) -> None:
+    white = np.array([[0, 0, 255, 255]] * 2, np.uint8)
+    index = read_index(str(arrays(tmp_path, white, white.astype(np.uint16) * 257)))
+    assert index.classes == ("background", "foreground")
+    assert maps(index) == [[[0, 0, 1, 1]] * 2] * 2
+
+
+def test_both_depths_with_more_classes_than_8_bit_holds_are_refused(tmp_path: Path) -> None:
+    wide = DEEP.copy()
+    wide[0, 0] = 300
+    with pytest.raises(DataError, match=r"masks of 8 and of 16 bit, such as .*p1.png, and 255 may be"):
+        read_index(str(arrays(tmp_path / "a", IDS, wide)))
+    clear = np.where(IDS == 255, 0, IDS).astype(np.uint8)  # no 255 at all
+    assert read_index(str(arrays(tmp_path / "b", clear, wide))).classes[-1] == "class 300"
+    table = "value,class\n0,a\n1,b\n2,c\n300,d\n255,ignore\n65535,ignore\n"
+    assert read_index(str(arrays(tmp_path / "c", IDS, wide, table=table))).classes == ("a", "b", "c", "d")
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.uint32, np.int64, ">i4", ">u8"])
+def test_arrays_of_whole_numbers_are_ids(tmp_path: Path, dtype: str) -> None:
+    index = read_index(str(arrays(tmp_path, IDS.astype(dtype))))
+    assert index.classes == ("background", "class 1", "class 2")
+    assert maps(index) == [IDS.tolist()]
+
+
+def test_arrays_of_large_numbers_and_of_yes_and_no(tmp_path: Path) -> None:
+    wide = read_index(str(arrays(tmp_path / "wide", np.where(IDS == 255, 65535, IDS.astype(np.int64) * 500))))
+    assert wide.classes == ("background", "class 500", "class 1000")
+    assert maps(wide) == [IDS.tolist()]
+    yes = read_index(str(arrays(tmp_path / "bool", IDS == 1, IDS == 2)))
+    assert yes.classes == ("background", "class 1")
+    assert maps(yes) == [(n == IDS).astype(int).tolist() for n in (1, 2)]
+
+
+@pytest.mark.parametrize("table", ["", "value,class\n0,a\n1,b\n2,c\n255,ignore\n"])
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (IDS.astype(np.float32), "a mask of float32 says no class for each pixel.*whole numbers.*argmax"),
+        (np.full((2, 4), np.nan), "a mask of float64"),
+        (IDS.astype(complex), "a mask of complex128"),
+        (np.where(IDS == 255, -1, IDS.astype(np.int64)), "has the value -1.*from 0 to 65535.*255"),
+        (IDS.astype(np.int64) * 1000, "has the value 255000"),
+        (np.zeros((2, 4, 7), np.int64), r"an array of shape \(2, 4, 7\) is no mask.*argmax"),
+        (np.zeros((2, 4, 2, 1), bool), r"an array of shape \(2, 4, 2, 1\) is no mask"),
+        (np.array([["a"] * 4] * 2), "says no class"),
+    ],
+)
+def test_arrays_that_are_no_ids_are_told_by_name(tmp_path: Path, values: np.ndarray, words: str, table: str) -> None:
+    with pytest.raises(DataError, match=f"(?s)p0.npy.*{words}"):
+        read_index(str(arrays(tmp_path / "alone", values, table=table)))
+    assert codes(arrays(tmp_path / "beside", values, IDS, table=table)).count("malformed") == 1

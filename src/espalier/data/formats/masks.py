@@ -140,7 +140,8 @@ def _seen(found: Layout, place: Place, colours: bool | None, notes: Notes) -> di
     seen: dict[str, SeenMask] = {}
     for key, mask in zip(keys, look_at_all(paths, colours=colours), strict=True):
         if isinstance(mask, Problem):
-            notes.add("error", "malformed", mask.where, mask.what, mask.fix or "export the mask again")
+            told = "; ".join(filter(None, (mask.expected and f"expected {mask.expected}", mask.fix)))
+            notes.add("error", "malformed", mask.where, mask.what, told or "export the mask again")
         else:
             seen[found.pictures[key]] = mask
     return seen
