@@ -92,25 +92,39 @@ def _counted(sources: Sequence[Source]) -> str:
 def _answer(
     model: OpenModel, reader: _Reader, sources: Sequence[Source], asked: PredictSpec, run: Run, page: Page
 ) -> list[str]:
-    """Answers everything, each answer written as it comes; the files. They are whole also where this is interrupted."""
-    live = any(isinstance(source, VideoSource) and source.live for source in sources)
-    predictor = model.predictor(batch_size=1 if live else asked.batch_size)  # a batch of live frames would be old
-    tracks = Tracks(model.task, asked.track_s) if asked.track != "none" else None
-    speaker, writers, files = _Speaker(run), _writers(asked, model, run), list[str]()
+    """Answers everything; the files. They are whole also where this is interrupted."""
+    writers, files = _writers(asked, model, run), list[str]()
     with ExitStack() as ending:  # closes the others, too, where one can't be
         for writer in reversed(writers):
             ending.callback(_close, writer, files)
-        for query, prediction in predictor.pairs(reader.queries(sources)):
-            said = prediction if tracks is None else tracks(query, prediction)
-            answer = Answer(page.count, query, said, model)
-            for writer in writers:
-                writer.add(answer)
-            speaker.tell(answer)
-            page.add(answer)
-        for name, error in reader.unreadable:
-            for writer in writers:
-                writer.failed(name, error)
+        _write(model, reader, sources, asked, run, page, writers)
     return files
+
+
+def _write(
+    model: OpenModel,
+    reader: _Reader,
+    sources: Sequence[Source],
+    asked: PredictSpec,
+    run: Run,
+    page: Page,
+    writers: Sequence[Writer],
+) -> None:
+    """Writes each answer as it comes. The last picture is let go of before the files are ended."""
+    live = any(isinstance(source, VideoSource) and source.live for source in sources)
+    predictor = model.predictor(batch_size=1 if live else asked.batch_size)  # a batch of live frames would be old
+    tracks = Tracks(model.task, asked.track_s) if asked.track != "none" else None
+    speaker = _Speaker(run)
+    for query, prediction in predictor.pairs(reader.queries(sources)):
+        said = prediction if tracks is None else tracks(query, prediction)
+        answer = Answer(page.count, query, said, model)
+        for writer in writers:
+            writer.add(answer)
+        speaker.tell(answer)
+        page.add(answer)
+    for name, error in reader.unreadable:
+        for writer in writers:
+            writer.failed(name, error)
 
 
 def _close(writer: Writer, files: list[str]) -> None:

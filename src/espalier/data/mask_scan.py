@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.errors import EspalierError, Problem
+from espalier.vision.class_maps import counted
 from espalier.vision.image import read_values
-from espalier.vision.mask_file import MOST_PIXELS, as_numbers, is_grey, read_raw
+from espalier.vision.mask_file import MOST_PIXELS, as_numbers, blocks_of, is_grey, read_raw
 
 _FEW = 4  # starting threads costs more
 
@@ -68,9 +70,13 @@ def _raw(path: str, colours: bool | None) -> tuple[NDArray[Any], bool]:
 
 
 def _counted(raw_HW: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    if raw_HW.dtype == np.int32:
-        values, pixels = np.unique(raw_HW, return_counts=True)
-        return values.astype(np.int64), pixels.astype(np.int64)
-    counts = np.bincount(raw_HW.ravel())
-    values = np.flatnonzero(counts)
-    return values.astype(np.int64), counts[values].astype(np.int64)
+    if raw_HW.dtype != np.int32:
+        counts = counted(raw_HW)
+        values = np.flatnonzero(counts)
+        return values.astype(np.int64), counts[values]
+    found = Counter[int]()
+    for rows in blocks_of(raw_HW):
+        values, pixels = np.unique(raw_HW[rows], return_counts=True)
+        found.update(dict(zip(values.tolist(), pixels.tolist(), strict=True)))
+    table = np.array(sorted(found.items()), np.int64).reshape(-1, 2)
+    return table[:, 0], table[:, 1]

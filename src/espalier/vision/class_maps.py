@@ -15,6 +15,7 @@ from espalier.vision.geometry import Geometry
 
 ClassMap = NDArray[np.unsignedinteger[Any]]  # (H, W)
 MOST_CLASSES = 65_535
+_VALUES_AT_ONCE = 1 << 22
 
 
 def dtype_of(classes: int) -> np.dtype[Any]:
@@ -25,6 +26,16 @@ def dtype_of(classes: int) -> np.dtype[Any]:
 def ignored(dtype: np.dtype[Any]) -> int:
     """The value of pixels of which nothing is known."""
     return int(np.iinfo(dtype).max)
+
+
+def counted(values: NDArray[np.unsignedinteger[Any]]) -> NDArray[np.int64]:
+    """(K,) how many pixels have each value, up to the highest there is. (numpy counts a copy of 8 bytes a value.)"""
+    flat = values.reshape(-1)
+    parts = [np.bincount(flat[first : first + _VALUES_AT_ONCE]) for first in range(0, flat.size, _VALUES_AT_ONCE)]
+    count_K = np.zeros(max((len(part) for part in parts), default=0), np.int64)
+    for part in parts:
+        count_K[: len(part)] += part
+    return count_K
 
 
 def to_source(class_HW: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
@@ -69,9 +80,6 @@ def exact(logits_Chw: NDArray[np.floating[Any]], geometry: Geometry) -> NDArray[
         down = _mixed(logits_Chw, row_H[rows], row_share_H[rows].astype(np.float32)[:, None], 1)
         found_HW[rows] = _mixed(down, column_W, column_share_W.astype(np.float32), 2).argmax(axis=0)
     return found_HW
-
-
-_VALUES_AT_ONCE = 1 << 22
 
 
 def cells_shown(cells_hw: tuple[int, ...], geometry: Geometry) -> tuple[int, int]:

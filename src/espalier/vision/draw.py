@@ -77,11 +77,20 @@ def draw_label(
 
 def draw_list(image_HWC: NDArray[Any], lines: Sequence[tuple[str, Colour]]) -> NDArray[np.uint8]:
     """The picture with lines of text below each other, each on a patch of its colour, from the top left; RGB uint8."""
-    picture = Image.fromarray(to_rgb8(image_HWC))
-    canvas, size_px = ImageDraw.Draw(picture, "RGBA"), _text_px(picture.size)
+    drawn = to_rgb8(image_HWC).copy()
+    write_list(drawn, lines)
+    return drawn
+
+
+def write_list(drawn: NDArray[np.uint8], lines: Sequence[tuple[str, Colour]]) -> None:
+    """Writes those lines into an RGB uint8 picture."""
+    size_wh = (drawn.shape[1], drawn.shape[0])
+    size_px = _text_px(size_wh)
+    corner = Image.fromarray(drawn[: round((1.7 * len(lines) + 1) * size_px)])  # a huge picture is not copied
+    canvas = ImageDraw.Draw(corner, "RGBA")
     for n, (text, colour) in enumerate(lines):
-        _label(canvas, text, (0, round(1.7 * n * size_px)), colour, size_px, picture.size)
-    return np.asarray(picture)
+        _label(canvas, text, (0, round(1.7 * n * size_px)), colour, size_px, size_wh)
+    drawn[: corner.size[1]] = np.asarray(corner)
 
 
 def draw_boxes(

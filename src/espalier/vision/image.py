@@ -47,6 +47,7 @@ from espalier.vision.header import (
     refuse_many_scans,
 )  # fmt: skip
 from espalier.vision.mask_array import read_mask_array
+from espalier.vision.strips import as_array
 from espalier.vision.tiff import band_tiff, read_bands
 
 __all__ = ["MAX_PIXELS", "SUFFIXES", "PictureInfo", "Source", "probe", "read_image", "read_values"]
@@ -133,6 +134,9 @@ def _told(where: str) -> Iterator[None]:
         raise ImageError(*error.problems) from error
     except MemoryError as error:
         raise ImageError(Problem(where, "the picture does not fit into memory", fix="cut it up")) from error
+    except Image.DecompressionBombError as error:
+        what, fix = "it has more pixels than are read of a file of its kind", "save it as PNG or TIFF, or cut it up"
+        raise ImageError(Problem(where, what, fix=fix)) from error
     except DECODE_ERRORS as error:
         raise ImageError(
             Problem(where, f"the picture is damaged: {_reason(error)}", fix="copy or export it again")
@@ -191,7 +195,7 @@ def _values(file: IO[bytes], max_pixels: int) -> NDArray[Any]:
         return _decode(file, "auto", max_pixels) // np.uint8(steps) if steps > 1 else _decode(file, "auto", max_pixels)
     info = info_of(picture)
     refuse_large(info, "auto", file.seek(0, io.SEEK_END), max_pixels)
-    return _upright(np.asarray(picture).astype(np.uint8)[:, :, None], info.orientation)
+    return _upright(as_array(picture, picture.mode).astype(np.uint8, copy=False)[:, :, None], info.orientation)
 
 
 _STEPS = {"L;2": 85, "L;4": 17}
@@ -223,16 +227,15 @@ def _pixels(picture: Image.Image, channels: Channels) -> NDArray[Any]:
         wanted = "RGB"
     if channels == "grey" and wanted == "RGB":
         wanted = "L"
-    converted = picture if picture.mode == wanted else picture.convert(wanted)
-    pixels = np.asarray(converted)
+    pixels = as_array(picture, wanted)
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
 def _whole_numbers(picture: Image.Image) -> NDArray[np.uint16]:
-    pixels = np.asarray(picture)
+    pixels = as_array(picture, picture.mode)
     if pixels.size and (pixels.min() < 0 or pixels.max() > 65535):
         raise ImageError(Problem("", "its pixels have more than 16 bit", fix="save it with 8 or 16 bit"))
-    return pixels.astype(np.uint16)[:, :, None]
+    return pixels.astype(np.uint16, copy=False)[:, :, None]
 
 
 def _deep_colour(file: IO[bytes], mode: str) -> NDArray[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.errors import DataError, Problem
-from espalier.vision.class_maps import ClassMap, dtype_of, ignored
+from espalier.vision.class_maps import ClassMap, counted, dtype_of, ignored
 from espalier.vision.image import read_image, read_values
 
 IGNORE = -1
+_PIXELS_AT_ONCE = 1 << 22
 MOST_PIXELS = 1_000_000_000
 """Of a mask: it is as large as its picture, whose own limit (data.max_pixels) is the one that counts."""
 
@@ -43,22 +44,34 @@ class MaskValues:
         """(H, W) class map of a mask's values. Raises DataError for a value that is not named."""
         dtype = dtype_of(self.classes)
         if raw_HW.dtype not in (np.uint8, np.uint16):
-            values, place = np.unique(raw_HW, return_inverse=True)
-            return self._looked_up(values, where, dtype)[place].reshape(raw_HW.shape)
+            return self._looked_up(raw_HW, where, dtype)
         known_V, table_V = self._tables(int(np.iinfo(raw_HW.dtype).max) + 1, dtype)
         if not known_V.all():
-            used = np.flatnonzero(np.bincount(raw_HW.ravel(), minlength=len(known_V)))
+            used = np.flatnonzero(counted(raw_HW))
             if not known_V[used].all():
                 raise self.unknown(used[~known_V[used]], where)
-        return table_V.take(raw_HW)
+        found_HW = np.empty(raw_HW.shape, dtype)
+        for rows in blocks_of(raw_HW):  # numpy looks up by a copy of 8 bytes a pixel
+            table_V.take(raw_HW[rows], out=found_HW[rows], mode="clip")  # nothing is clipped; with an out it is quicker
+        return found_HW
 
-    def _looked_up(self, values: NDArray[Any], where: str, dtype: np.dtype[Any]) -> ClassMap:
-        named = dict(self.named)
-        strange = [value for value in values.tolist() if value not in named]
-        if strange and self.others is None:
-            raise self.unknown(strange, where)
-        found = [named.get(value, IGNORE if self.others is None else self.others) for value in values.tolist()]
-        return np.array([self._stored(class_id, dtype) for class_id in found], dtype)
+    def _looked_up(self, colour_HW: NDArray[Any], where: str, dtype: np.dtype[Any]) -> ClassMap:
+        """The class map of values that are too many for a table."""
+        named = [(-1, IGNORE), *sorted(self.named)]  # no colour is -1; so there always is one
+        value_V = np.array([value for value, _ in named], colour_HW.dtype)
+        other = self._stored(IGNORE if self.others is None else self.others, dtype)
+        stored_V = np.array([*(self._stored(class_id, dtype) for _, class_id in named), other], dtype)
+        found_HW, strange = np.empty(colour_HW.shape, dtype), set[int]()
+        for rows in blocks_of(colour_HW):
+            place_RW = np.searchsorted(value_V, colour_HW[rows])
+            is_named_RW = value_V.take(place_RW, mode="clip") == colour_HW[rows]
+            if self.others is None and not is_named_RW.all():
+                strange.update(np.unique(colour_HW[rows][~is_named_RW]).tolist())
+            place_RW[~is_named_RW] = len(named)
+            stored_V.take(place_RW, out=found_HW[rows])
+        if strange:
+            raise self.unknown(sorted(strange), where)
+        return found_HW
 
     def _tables(self, size: int, dtype: np.dtype[Any]) -> tuple[NDArray[np.bool_], NDArray[Any]]:
         other = IGNORE if self.others is None else self.others
@@ -135,5 +148,14 @@ def as_numbers(colour_HW3: NDArray[Any], where: str) -> NDArray[np.int32]:
     """(H, W) red, green and blue of each pixel in one number. Raises DataError for 16-bit colours."""
     if colour_HW3.dtype != np.uint8:
         raise DataError(Problem(where, "the mask has colours of 16 bit", "8-bit colours, or one channel of class ids"))
-    red, green, blue = (colour_HW3[:, :, band].astype(np.int32) for band in range(3))
-    return np.asarray((red << 16) | (green << 8) | blue)
+    number_HW = np.empty(colour_HW3.shape[:2], np.int32)
+    for rows in blocks_of(colour_HW3):
+        red, green, blue = (colour_HW3[rows, :, band].astype(np.int32) for band in range(3))
+        number_HW[rows] = (red << 16) | (green << 8) | blue
+    return number_HW
+
+
+def blocks_of(picture: NDArray[Any]) -> Iterator[slice]:
+    """Its rows, so many at once that what is computed of them takes little beside a huge picture."""
+    step = max(1, _PIXELS_AT_ONCE // max(1, picture.shape[1]))
+    return (slice(top, top + step) for top in range(0, picture.shape[0], step))

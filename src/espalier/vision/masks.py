@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from espalier.errors import DataError, Problem
 
-MAX_PIXELS = 300_000_000
+MAX_PIXELS = 1_000_000_000
+"""Of a mask: it is as large as its picture, whose own limit (data.max_pixels) is the one that counts."""
 Mask = NDArray[np.bool_]  # (H, W)
 
 
@@ -169,7 +170,9 @@ def mask_to_polygons(mask_HW: NDArray[Any], *, smallest_px: float = 1.0) -> list
     if not mask_HW.size:
         return []
     # OpenCV walks over the middles of pixels: on a picture twice as large these lie at both sides of every edge.
-    twice_HW = np.repeat(np.repeat(np.asarray(mask_HW, bool).astype(np.uint8), 2, axis=0), 2, axis=1)
+    height, width = mask_HW.shape
+    twice_HW = np.empty((2 * height, 2 * width), np.uint8)
+    twice_HW.reshape(height, 2, width, 2)[...] = np.asarray(mask_HW, bool)[:, None, :, None]
     outlines, _ = cv2.findContours(twice_HW, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     corners = (_corners((outline.reshape(-1, 2) + 1) // 2) for outline in outlines)
     return [[float(v) for v in corner_N2.reshape(-1)] for corner_N2 in corners if _shoelace(corner_N2) >= smallest_px]

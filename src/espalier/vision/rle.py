@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from espalier.vision.masks import Mask, mask_to_polygons, packed, runs_of
 
+MOST_OUTLINED_PX = 1 << 26
 _PIXELS_AT_ONCE = 1 << 22
 Spans = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -100,10 +101,16 @@ def united(parts: Sequence[tuple[Mapping[str, Any], int, int]], size_hw: tuple[i
 
 
 def polygons(rle: Mapping[str, Any], *, where: str = "rle") -> list[list[float]]:
-    """The outer outlines of the mask, as `mask_to_polygons` gives them. Raises DataError."""
+    """The outer outlines of the mask, as `mask_to_polygons` gives them; those of a region in a box of more than
+    `MOST_OUTLINED_PX` are cut along rows, since their search takes many times the box. Raises DataError."""
     part_HW, left, top = cut_out(rle, where=where)
-    start_xy = np.array([left, top])
-    return [(np.reshape(flat, (-1, 2)) + start_xy).reshape(-1).tolist() for flat in mask_to_polygons(part_HW)]
+    found: list[list[float]] = []
+    rows = max(1, MOST_OUTLINED_PX // max(1, part_HW.shape[1]))
+    for first in range(0, part_HW.shape[0], rows):
+        start_xy = np.array([left, top + first])
+        outlines = mask_to_polygons(part_HW[first : first + rows])
+        found += [(np.reshape(flat, (-1, 2)) + start_xy).reshape(-1).tolist() for flat in outlines]
+    return found
 
 
 def looked_up(spans: Spans, height: int, row_R: NDArray[np.int64], column_C: NDArray[np.int64]) -> Mask:

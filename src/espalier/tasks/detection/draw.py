@@ -52,6 +52,8 @@ def enlarged(image_HW3: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
     """The picture large enough to write on, and by which whole number it grew."""
     shorter, longer = sorted(image_HW3.shape[:2])
     times = max(1, min(-(-LEGIBLE_PX // shorter), LARGEST_PX // longer))
+    if times == 1:
+        return image_HW3, 1
     return np.repeat(np.repeat(image_HW3, times, axis=0), times, axis=1), times
 
 

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from espalier.tasks.segmentation.packed import PackedMap
 from espalier.vision import rle
-from espalier.vision.class_maps import ClassMap
-from espalier.vision.masks import encode_rle
+from espalier.vision.class_maps import ClassMap, counted
 
 BACKGROUND = "background"
 """The class by this name is what is left where nothing else is: it is no region when regions are listed or drawn."""
@@ -56,7 +55,7 @@ class SegmentMap:
     @cached_property
     def pixels(self) -> NDArray[np.int64]:
         """(K,) pixels of each class id, up to the highest that is there."""
-        return np.bincount(self.class_HW.ravel())
+        return counted(self.class_HW)
 
     def regions(self, classes: Sequence[str]) -> list[int]:
         """The classes that are said somewhere, without the background, in the order of their ids."""
@@ -70,7 +69,7 @@ class SegmentMap:
 
 def region_rle(class_HW: ClassMap, class_id: int) -> dict[str, Any]:
     """The pixels of a class as COCO's RLE."""
-    return encode_rle(class_HW == class_id)
+    return rle.placed(class_HW == class_id, 0, 0, (int(class_HW.shape[0]), int(class_HW.shape[1])))
 
 
 def shares(prediction: SegmentMap) -> list[tuple[int, float]]:
