@@ -145,7 +145,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, An
     folder = tmp_path_factory.mktemp("fitted")
     draw_objects(folder / "photos", count=20, empty=4, classes=("red",), seed=7)
     overrides = {
-        "network": {"name": "dino", "preset": "tiny"}, "fit.minutes": 2, "evaluate.bootstrap": 20, "train.epochs": 12,
+        "network": {"name": "fcos", "preset": "tiny"}, "fit.minutes": 2, "evaluate.bootstrap": 20, "train.epochs": 12,
         "train.augment.scale": [1, 1], "evaluate.pictures": 2, "train.tensorboard": False,
     }  # fmt: skip
     return folder / "run", espalier.fit(folder / "photos", out=folder / "run", overrides=overrides, progress=False)
@@ -162,6 +162,7 @@ def test_fit_makes_a_verified_bundle_of_boxes(fitted: tuple[Path, dict[str, Any]
     decode = json.loads((run / "bundle" / "bundle.json").read_text())["decode"]
     assert decode["params"]["threshold"] == pytest.approx(result["suggested"]["threshold"]["value"], abs=0.011)
     assert "held out" in decode["reasons"]["threshold"]
+    assert result["figures"]["ap50"]["value"] > 0.2
     page = (run / "report.html").read_text()
     for title in ("How good it is", "What was tried", "Where the time went", "Surest false alarms"):
         assert title in page or title == "Surest false alarms"
@@ -172,7 +173,8 @@ def test_fit_makes_a_verified_bundle_of_boxes(fitted: tuple[Path, dict[str, Any]
 def test_fit_chooses_a_detector_by_device_and_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from espalier.networks import registry
 
-    card = registry.get("dino")
+    (card,) = (card for card in registry.for_task("detection") if card.fit_presets_for("detection"))
+    assert card.name == "fcos"
     assert card.fit_preset("detection", "cpu", 600) == "nano"
     assert card.fit_preset("detection", "cuda", 20) == "small"
     assert card.fit_preset("detection", "cuda", 90) == "base"

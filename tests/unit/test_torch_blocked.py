@@ -30,6 +30,7 @@ NEEDS_TORCH = (
     "espalier.backbones.conversion",
     "espalier.backbones.families.*.*",
     "espalier.backbones.weights.foreign",
+    "espalier.networks.detector",
     "espalier.networks.object_queries",
     "espalier.networks.published",
     "espalier.networks.*.denoising",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+from espalier.networks.detector_spec import DetectorSpec
 from espalier.networks.object_queries_rules import CHECKS, RULES
-from espalier.spec.fields import Auto, Model, Tunable, knob
-from espalier.spec.sections import NetworkSpec
+from espalier.spec.fields import Model, Tunable, knob
 
 
 class SetLossSpec(Model):
@@ -26,7 +26,7 @@ class SetLossSpec(Model):
     giou_cost: float = knob(2.0, "Cost of a poor overlap in the matching", ge=0, le=100)
 
 
-class ObjectQueriesSpec(NetworkSpec):
+class ObjectQueriesSpec(DetectorSpec):
     """A backbone, an encoder over several levels of its maps, and a decoder of object queries."""
 
     rules: ClassVar[Mapping[str, Any]] = RULES
@@ -34,17 +34,6 @@ class ObjectQueriesSpec(NetworkSpec):
 
     queries: int = knob(
         300, "Object queries: the most objects that one picture can have", ge=1, le=10_000, tunable=Tunable(50, 900)
-    )
-    largest_px: int = knob(
-        640,
-        "What network.input.size_hw: auto makes of larger pictures: the side of the input",
-        unit="px",
-        ge=32,
-        le=16384,
-    )
-    levels: int = knob(4, "Levels of maps that the encoder sees; those the backbone lacks are added", ge=1, le=8)
-    finest_stride: Literal[4, 8, 16, 32] = knob(
-        8, "Stride of the finest map taken of the backbone, before dilation", unit="px"
     )
     width: int = knob(256, "Channels of a token; a multiple of 32 and of the heads", unit="values", ge=32, le=4096)
     hidden: int = knob(1024, "Width of the feed-forward layers", unit="values", ge=1, le=65536)
@@ -54,8 +43,6 @@ class ObjectQueriesSpec(NetworkSpec):
     encoder_layers: int = knob(6, "Layers of the encoder", ge=1, le=24)
     decoder_layers: int = knob(6, "Layers of the decoder", ge=1, le=24)
     dropout: float = knob(0.1, "Share of the stream that is dropped in training", ge=0, lt=1, tunable=Tunable(0, 0.3))
-    freeze_batch_norm: bool | Auto = knob("auto", "Keep the backbone's batch norms as they were published")
-    detections: int = knob(100, "Best answers that are kept of a picture", ge=1, le=10_000)
     loss: SetLossSpec = knob(None, "What is minimised", factory=SetLossSpec)
 
     @property

@@ -36,6 +36,23 @@ def iou(a_N4: Boxes, b_M4: Boxes, *, crowd_M: NDArray[np.bool_] | None = None) -
     return np.divide(shared_NM, union_NM, out=np.zeros_like(shared_NM), where=union_NM > 0)
 
 
+def without_doubles(
+    box_N4: Boxes, class_N: NDArray[np.integer[Any]], overlap: float, *, most: int | None = None
+) -> NDArray[np.int64]:
+    """The rows, `most` at most, that no row of their class before them overlaps by more than `overlap` in IoU.
+
+    The surest boxes come first (greedy non-maximum suppression).
+    """
+    kept: list[int] = []
+    left = np.arange(len(box_N4))
+    while len(left) and (most is None or len(kept) < most):
+        best, left = left[0], left[1:]
+        kept.append(int(best))
+        double_N = (class_N[left] == class_N[best]) & (iou(box_N4[best : best + 1], box_N4[left])[0] > overlap)
+        left = left[~double_N]
+    return np.array(kept, np.int64)
+
+
 def clip(box_N4: Boxes, size_hw: tuple[int, int]) -> NDArray[np.float64]:
     """The part of each box that lies inside a picture of `size_hw`; without area when none does."""
     height, width = size_hw

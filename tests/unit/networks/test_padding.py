@@ -29,7 +29,8 @@ from espalier.tasks.base import Annotations, ImageQuery, Sample
 from espalier.vision.batch import stacked
 
 CLASSES = ("red", "green", "blue")
-DETECTORS = ("dino", "deformable_detr")
+WITH_QUERIES = ("dino", "deformable_detr")
+DETECTORS = (*WITH_QUERIES, "fcos")
 INPUT = {"size_hw": [64, 96], "fit": "capped_edges"}
 
 
@@ -105,7 +106,7 @@ def test_the_smallest_side_that_has_cells_enough(queries: int, levels: int, fine
     assert least_side_px(spec) == side
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", WITH_QUERIES)
 def test_a_thin_picture_has_room_for_the_queries(name: str) -> None:
     spec, model = detector(name)
     prepare = registry.get(name).prepare(spec)

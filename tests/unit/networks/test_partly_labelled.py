@@ -19,6 +19,7 @@ CLASSES = ("red", "green", "blue")
 NETWORKS: dict[str, dict[str, Any]] = {
     "dino": {"name": "dino", "preset": "tiny"},
     "fit": {"name": "dino", "preset": "tiny", "loss": {"score": "fit", "dense_weight": 1.0}},
+    "fcos": {"name": "fcos", "preset": "tiny"},
     "deformable_detr": {"name": "deformable_detr", "preset": "tiny", "two_stage": False},
     "two_stage": {"name": "deformable_detr", "preset": "tiny", "refine": True, "two_stage": True},
 }

@@ -33,3 +33,17 @@ def test_forms_and_back() -> None:
     assert_array_equal(boxes.xyxy_from_xywh(boxes.xywh_from_xyxy(A)), A)
     assert_array_equal(boxes.xyxy_from_cxcywh(boxes.cxcywh_from_xyxy(A)), A)
     assert boxes.iou(A[:0], A).shape == (0, 4)
+
+
+def test_doubles_by_hand() -> None:
+    box_N4 = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [30, 0, 40, 10], [0, 0, 10, 10], [0, 0, 10, 4]])
+    class_N = np.array([0, 0, 0, 1, 0])
+    assert boxes.without_doubles(box_N4, class_N, 0.6).tolist() == [0, 2, 3, 4]  # 90 / 110 is a double, 40 / 100 none
+    assert boxes.without_doubles(box_N4, class_N, 0.9).tolist() == [0, 1, 2, 3, 4]
+    assert boxes.without_doubles(box_N4, class_N, 0.6, most=2).tolist() == [0, 2]
+    assert boxes.without_doubles(box_N4[:0], class_N[:0], 0.6).tolist() == []
+
+
+def test_a_double_of_a_double_stays() -> None:
+    box_N4 = np.array([[0, 0, 10, 10], [2, 0, 12, 10], [4, 0, 14, 10]])  # overlaps of 2/3, and of 3/7 with the first
+    assert boxes.without_doubles(box_N4, np.zeros(3, np.int64), 0.6).tolist() == [0, 2]

@@ -11,7 +11,8 @@ from espalier.layers.deformable_transformer import DecoderLayer, best_tokens, on
 from espalier.layers.detr import Encoded, Said, box_head, class_head
 from espalier.layers.model import Batch
 from espalier.layers.positions import box_positions
-from espalier.networks.object_queries import ObjectQueries, labelled, of_any_class, with_total
+from espalier.networks.detector import labelled, with_total
+from espalier.networks.object_queries import ObjectQueries, of_any_class
 
 if TYPE_CHECKING:
     from espalier.networks.deformable_detr.spec import DeformableDetrSpec

@@ -35,9 +35,6 @@ CARD = Network(
     dynamic_size=True,
     official="espalier.networks.dino.official:FAMILY",
     fit_presets=(
-        FitPreset("base", accelerated=True, minutes=60),
-        FitPreset("small", accelerated=True),
-        FitPreset("nano"),
         FitPreset("base_masks", accelerated=True, minutes=60),
         FitPreset("small_masks", accelerated=True),
         FitPreset("nano_masks"),

@@ -9,20 +9,22 @@ import torch
 from torch import Tensor, nn
 
 from espalier.layers.deformable_transformer import DecoderLayer, Perceptron, best_tokens, on_levels, proposals, refined
-from espalier.layers.dense_loss import Tokens, dense_losses
+from espalier.layers.dense_loss import Cells, dense_losses
 from espalier.layers.detr import Encoded, Said, box_head, class_head
 from espalier.layers.mask_head import STRIDE, MaskHead
 from espalier.layers.mask_loss import MaskScorer, MaskWeights, Outlined
 from espalier.layers.matching import Match
 from espalier.layers.model import Batch
 from espalier.layers.positions import box_positions
+from espalier.networks.detector import labelled, with_total
 from espalier.networks.dino.denoising import Denoising, Draws, Noised
-from espalier.networks.object_queries import ObjectQueries, added, labelled, with_total
+from espalier.networks.object_queries import ObjectQueries, added
 
 if TYPE_CHECKING:
     from espalier.networks.dino.spec import DinoSpec
 
 EPS = 1e-3  # of the inverse sigmoid
+TOKENS = 6  # that answer for an object in the dense loss, whose idea is Co-DETR's (Zong et al., 2023)
 BOX_NUMBERS = (1, 0, 2, 3)  # cy, cx, w, h: the order of a box's positions
 
 
@@ -91,7 +93,7 @@ class Chosen(NamedTuple):
     said: Said
     token_BQ: Tensor  # which tokens, surest first
     score_BN: Tensor  # of every token: the logit of its best class
-    every: Tokens  # what every token says
+    every: Cells  # what every token says
     content_BQC: Tensor
 
 
@@ -123,7 +125,9 @@ class Selection(nn.Module):
         best = token_BQ[..., None]
         box = box_logits.gather(1, best.expand(-1, -1, 4))
         said = Said(logits.gather(1, best.expand(-1, -1, logits.shape[-1])), box.sigmoid())
-        every = Tokens(logits, box_logits.sigmoid(), start.sigmoid())
+        first_box = start.sigmoid()
+        silent_BN = (first_box >= 1).any(-1)  # what proposes nothing has infinite logits
+        every = Cells(logits, box_logits.sigmoid(), first_box[..., :2], silent_BN)
         return Chosen(box.detach().sigmoid(), said, token_BQ, score_BN, every, self._content(memory, best))
 
     def _content(self, memory_BNC: Tensor, token_BQ1: Tensor) -> Tensor:
@@ -204,7 +208,7 @@ class Dino(ObjectQueries):
         terms = self.layer_terms(plain, objects, matches)
         terms["encoder"] = self.criterion.weights.total(self.criterion(chosen.said, objects))
         if self.dense_weight:
-            dense = dense_losses(chosen.every, objects, giou_eps=self.criterion.giou_eps)
+            dense = dense_losses(chosen.every, objects, answers=TOKENS, giou_eps=self.criterion.giou_eps)
             terms["dense"] = self.dense_weight * self.criterion.weights.total(dense)
         if noised is not None and count:
             terms["denoising"] = self._denoised(shaken, noised)

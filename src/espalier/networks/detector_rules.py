@@ -1,0 +1,113 @@
+"""How `resolve` fills what is otherwise for detectors, and what it warns of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from espalier.errors import Problem
+from espalier.spec.facts import Facts
+from espalier.spec.rules import Caution, learnt, most_labels, until_the_minutes
+from espalier.spec.sections import Spec
+
+LEAST_PX = 256
+FEW_PICTURES = 2000  # up to as many, training is so short that the published rate is too low
+WARMUP_STEPS = 30
+
+
+def fit(spec: Spec, facts: Facts) -> tuple[str, str]:
+    """The whole picture in its shape: nothing that is labelled may be cropped away."""
+    return "letterbox", "objects at the edges count too"
+
+
+def size_hw(spec: Spec, facts: Facts) -> tuple[tuple[int, int], str]:
+    """As large as the pictures are, in steps of 32 px, within what the network is made for."""
+    network: Any = spec.network
+    most = network.largest_px
+    tile = network.input.tile_px
+    seen = (tile, tile) if isinstance(tile, int) and tile else facts.median_size_hw
+    own = most if seen is None else _upwards(max(seen))
+    side = min(max(own, LEAST_PX), most)
+    if side < most:
+        return (side, side), "the pictures are no larger" if side == own else "the least that finds small objects"
+    return (most, most), "network.largest_px; smaller is quicker, larger finds smaller objects"
+
+
+def _upwards(side: int) -> int:
+    return -(-side // 32) * 32
+
+
+def warmup_epochs(spec: Spec, facts: Facts) -> tuple[float, str]:
+    """Some 30 steps where an epoch is shorter than that, but no more than a tenth of the training."""
+    count = learnt(spec, facts)
+    if not 0 < count <= FEW_PICTURES:
+        return 0.5, "the usual"
+    steps = max(1, count // pictures_a_step(spec))
+    most = spec.train.epochs / 10 if isinstance(spec.train.epochs, int) else WARMUP_STEPS
+    chosen = max(0.5, min(WARMUP_STEPS / steps, most))
+    return round(chosen, 2), f"{round(chosen * steps)} steps: an epoch of so few pictures has only {steps}"
+
+
+def pictures_a_step(spec: Spec) -> int:
+    """Of an optimiser step."""
+    train = spec.train
+    batch = train.batch_size if isinstance(train.batch_size, int) else 1
+    devices = train.devices if isinstance(train.devices, int) else 1
+    return batch * train.accumulate * devices
+
+
+def batch_size(spec: Spec, facts: Facts) -> tuple[int, str]:
+    """Few: a detector's pictures are large, and more steps matter more than large ones."""
+    usual = 2 if spec.train.device == "cpu" else 4
+    fits = facts.batch_fits if facts.batch_fits is not None else usual
+    count = learnt(spec, facts)
+    few = max(1, count // 4) if count else usual
+    chosen = max(1, min(usual, fits, few))
+    if chosen < usual:
+        return chosen, "so few pictures or so little memory"
+    return chosen, "twice the steps of 4 in the same time" if usual == 2 else "the usual for detectors on one device"
+
+
+def epochs(spec: Spec, facts: Facts) -> tuple[int, str]:
+    """Enough passes to see some 30,000 pictures, by the clock as many as it allows."""
+    if timed := until_the_minutes(spec):
+        return timed
+    count = learnt(spec, facts)
+    if count == 0:
+        return 50, "the usual; the number of pictures is not known"
+    return min(max(round(30_000 / count), 12), 300), f"{count} pictures"
+
+
+def freeze_batch_norm(spec: Spec, facts: Facts) -> tuple[bool, str]:
+    """As published where the backbone knows something; norms of random weights have nothing to keep."""
+    if facts.pretrained:
+        return True, "batches are small, and the backbone's own statistics are good"
+    return False, "the backbone starts from random weights, which have no statistics yet"
+
+
+RULES = {
+    "freeze_batch_norm": freeze_batch_norm,
+    "network.input.fit": fit,
+    "network.input.size_hw": size_hw,
+    "train.batch_size": batch_size,
+    "train.epochs": epochs,
+    "train.warmup_epochs": warmup_epochs,
+}
+
+
+def too_few(spec: Spec, facts: Facts, knob: str) -> Iterator[Problem | Caution]:
+    """Says where a picture has more objects than a knob lets be found."""
+    network: Any = spec.network
+    most, count = most_labels(spec, facts), getattr(network, knob)
+    if count < most:
+        where = "tile" if network.input.tile_px else "picture"
+        reason = f"a {where} has {most} objects, of which no more than {count} can be found"
+        yield Caution(f"network.{knob}", count, reason)
+
+
+def too_few_detections(spec: Spec, facts: Facts) -> Iterator[Problem | Caution]:
+    """Says where a picture has more objects than answers are kept."""
+    yield from too_few(spec, facts, "detections")
+
+
+CHECKS = (too_few_detections,)

@@ -1,0 +1,115 @@
+"""FCOS (Tian et al., 2019): every cell of a feature pyramid says what it lies in and how far the sides are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from espalier.layers.dense_loss import Cells, dense_losses
+from espalier.layers.detr import RARE
+from espalier.layers.feature_pyramid import FeaturePyramid
+from espalier.layers.model import Batch
+from espalier.networks.detector import Detector, labelled, with_total
+
+if TYPE_CHECKING:
+    from espalier.networks.fcos.spec import FcosSpec
+
+GROUPS = 32
+FIRST_REACH = 2.5  # strides from a cell to each side of its box before training: the levels' boxes follow each other
+LARGEST_LOG = 8.0  # of a distance in strides
+NEVER = -50.0  # the logit of a cell on padding
+GIOU_EPS = 1e-6
+
+
+def build(spec: FcosSpec, classes: Sequence[str]) -> Fcos:
+    """A fresh detector with random weights. Raises InputError for an unknown backbone."""
+    return Fcos(spec, classes)
+
+
+class Head(nn.Module):
+    """Convolutions that all levels share, but for a factor of their own for the distances."""
+
+    def __init__(self, width: int, classes: int, *, layers: int, levels: int) -> None:
+        super().__init__()
+        self.class_tower = nn.Sequential(*(_convolution(width) for _ in range(layers)))
+        self.side_tower = nn.Sequential(*(_convolution(width) for _ in range(layers)))
+        self.classes = _answer(width, classes, at_first=-math.log((1 - RARE) / RARE))
+        self.sides = _answer(width, 4, at_first=math.log(FIRST_REACH))
+        self.factor_L = nn.Parameter(torch.ones(levels))
+
+    def forward(self, map_BCHW: Tensor, level: int) -> tuple[Tensor, Tensor]:
+        """Class logits (B, HW, C); and (B, HW, 4), strides to the left, upper, right and lower side. Both float32."""
+        logits = self.classes(self.class_tower(map_BCHW))
+        log_sides = self.factor_L[level] * self.sides(self.side_tower(map_BCHW))
+        sides = log_sides.float().clamp(max=LARGEST_LOG).exp()
+        return logits.float().flatten(2).transpose(1, 2), sides.flatten(2).transpose(1, 2)
+
+
+class Fcos(Detector):
+    """`image` (B, bands, H, W) and `valid_hw` (B, 2), its part that is picture, to each cell's `logits` and `boxes`."""
+
+    def __init__(self, spec: FcosSpec, classes: Sequence[str]) -> None:
+        super().__init__(spec)
+        self.pyramid = FeaturePyramid(self.channels, spec.width, levels=spec.levels)
+        self.head = Head(spec.width, len(classes), layers=spec.head_layers, levels=spec.levels)
+        self.strides = [self.backbone.strides[n] for n in self.taken]
+        while len(self.strides) < spec.levels:
+            self.strides.append(2 * self.strides[-1])
+        self.loss = spec.loss
+
+    def forward(self, image: Tensor, valid_hw: Tensor) -> dict[str, Tensor]:  # type: ignore[override]  # inputs by name
+        """`logits` (B, N, C), and `boxes` (B, N, 4): cx, cy, w, h relative to the valid picture; finest level first."""
+        said = self.cells(image, valid_hw)
+        return {"logits": said.logits_BNC, "boxes": said.box_BN4}
+
+    def cells(self, image_BCHW: Tensor, valid_hw: Tensor) -> Cells:
+        """What each cell says; those on padding say nothing."""
+        maps = self.pyramid(self.maps(image_BCHW, valid_hw).levels)
+        logits, sides = zip(*(self.head(each, n) for n, each in enumerate(maps)), strict=True)
+        place_N2 = torch.cat([_places(each, stride) for each, stride in zip(maps, self.strides, strict=True)])
+        reach_BN4 = torch.cat([stride * each for each, stride in zip(sides, self.strides, strict=True)], 1)
+        low_BN2, high_BN2 = place_N2 - reach_BN4[..., :2], place_N2 + reach_BN4[..., 2:]
+        size_B12 = valid_hw.flip(-1)[:, None].float()
+        box_BN4 = torch.cat([(low_BN2 + high_BN2) / 2 / size_B12, (high_BN2 - low_BN2) / size_B12], -1)
+        place_BN2 = place_N2[None] / size_B12
+        silent_BN = (place_BN2 >= 1).any(-1)
+        return Cells(torch.cat(logits, 1).masked_fill(silent_BN[..., None], NEVER), box_BN4, place_BN2, silent_BN)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """What the cells that answer for an object, and all others, are taught."""
+        weights = self.loss
+        said = self.cells(batch.inputs["image"], batch.inputs["valid_hw"])
+        terms = dense_losses(said, labelled(batch), answers=weights.answers, giou_eps=GIOU_EPS)
+        weighted = {"class": weights.class_weight * terms["class"], "giou": weights.giou_weight * terms["giou"]}
+        return with_total(weighted)
+
+    def head_prefixes(self) -> tuple[str, ...]:
+        """The last layer of the classes alone has a row a class."""
+        return ("head.classes.",)
+
+
+def _convolution(width: int) -> nn.Sequential:
+    layer = nn.Conv2d(width, width, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(layer.weight)
+    return nn.Sequential(layer, nn.GroupNorm(math.gcd(GROUPS, width), width), nn.ReLU())
+
+
+def _answer(width: int, values: int, *, at_first: float) -> nn.Conv2d:
+    """A convolution that says nearly the same everywhere before training."""
+    layer = nn.Conv2d(width, values, 3, padding=1)
+    nn.init.normal_(layer.weight, std=0.01)
+    nn.init.constant_(layer.bias, at_first)  # type: ignore[arg-type]  # made with a bias above
+    return layer
+
+
+def _places(map_BCHW: Tensor, stride: int) -> Tensor:
+    """(HW, 2): x and y of the cells' middles in pixels of the input, row by row."""
+    height, width = map_BCHW.shape[2:]
+    y_H1 = torch.arange(height, device=map_BCHW.device)[:, None]
+    x_1W = torch.arange(width, device=map_BCHW.device)[None]
+    cell_HW2 = torch.stack([x_1W + 0 * y_H1, y_H1 + 0 * x_1W], -1)
+    return (cell_HW2.reshape(-1, 2) + 0.5) * stride

@@ -1,0 +1,20 @@
+"""How `resolve` fills what is otherwise for FCOS."""
+
+from __future__ import annotations
+
+from espalier.networks import detector_rules
+from espalier.networks.detector_rules import pictures_a_step
+from espalier.spec.facts import Facts
+from espalier.spec.sections import Spec
+
+RATE, PICTURES = 4e-4, 4
+
+
+def lr(spec: Spec, facts: Facts) -> tuple[float, str]:
+    """4e-4 for up to 4 pictures a step, by the root beyond (AdamW)."""
+    pictures = pictures_a_step(spec)
+    rate = RATE * (max(pictures, PICTURES) / PICTURES) ** 0.5
+    return float(f"{rate:.3g}"), f"{RATE:g} for up to {PICTURES} pictures a step, {pictures} here"
+
+
+RULES = {**detector_rules.RULES, "train.lr": lr}
