@@ -16,7 +16,16 @@ from espalier.vision.image import MAX_PIXELS
 
 SHOWN = 100
 UNUSABLE = frozenset(
-    {"missing", "unreadable", "malformed", "unknown-class", "unknown-picture", "duplicate-id", "mask-size"}
+    {
+        "missing",
+        "unreadable",
+        "malformed",
+        "unknown-class",
+        "unknown-picture",
+        "duplicate-id",
+        "mask-size",
+        "all-ignored",
+    }
 )
 """Codes of errors with which training can't go on; the others are errors of judgement that a person may overrule."""
 
@@ -28,6 +37,7 @@ CHECKS: tuple[Callable[[Index, Scan], Iterator[Finding]], ...] = (
     check_pictures.duplicates,
     check_labels.bad_boxes,
     check_labels.bad_outlines,
+    check_labels.missing_outlines,
     check_masks.bad_masks,
     check_labels.repeated_labels,
     check_labels.classes_and_labels,

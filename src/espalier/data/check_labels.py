@@ -13,7 +13,7 @@ from espalier.data.findings import Finding, Severity
 from espalier.data.index import UNKNOWN, Index
 from espalier.data.scan import Scan
 from espalier.errors import EspalierError
-from espalier.vision.masks import runs_of
+from espalier.vision.masks import runs_of, segment_area
 
 MANY = 300  # of objects in a picture: what detectors usually keep of their answers
 _SLACK_PX = 1.0  # many tools round a box up to the next pixel
@@ -70,6 +70,28 @@ def bad_outlines(index: Index, seen: Scan) -> Iterator[Finding]:
         if problem:
             row = (int(index.image_row[m]),)
             yield Finding("error", "bad-outline", _where(index, m), problem, "draw it again or delete it", row)
+        elif _covers_nothing(index.segments[m]):
+            what, row = "the outline covers no pixel", (int(index.image_row[m]),)
+            yield Finding("warning", "empty-outline", _where(index, m), what, "draw it again or delete it", row)
+
+
+def missing_outlines(index: Index, seen: Scan) -> Iterator[Finding]:
+    """Objects without an outline among those that have one: an empty polygon is none."""
+    if not index.kinds & {"polygon", "rle"}:
+        return
+    length_M = index.segments.stop_M - index.segments.start_M
+    short = np.flatnonzero((length_M <= len("null")) & ~index.is_crowd)
+    bare = np.array([m for m in short.tolist() if not length_M[m] or not index.segments[m]], np.int64)
+    if len(bare):
+        what = f"{len(bare)} of {len(index.class_id)} labels have no outline"
+        fix = "draw them: nothing is known of the pixels in their boxes"
+        where = ", ".join(_where(index, m) for m in bare[:3]) + (", …" if len(bare) > 3 else "")
+        rows = tuple(np.unique(index.image_row[bare]).tolist())
+        yield Finding("warning", "no-outline", where, what, fix, rows)
+
+
+def _covers_nothing(segment: Any) -> bool:
+    return bool(segment) and segment_area(segment) == 0
 
 
 def unusable_outlines(index: Index, seen: Scan) -> NDArray[np.bool_]:

@@ -16,6 +16,10 @@ def bad_masks(index: Index, seen: Scan) -> Iterator[Finding]:
     if index.masks is None:
         return
     counts = np.diff(index.offsets)
+    if len(index) and not counts.any():
+        what = "every pixel of every mask is ignored: there is nothing to learn or to score"
+        yield Finding("error", "all-ignored", index.source, what, "give the values that mean something a class")
+        return
     for row, mask in enumerate(index.masks):
         if mask is None:
             continue

@@ -22,6 +22,7 @@ from espalier.data.formats import read_splits
 from espalier.data.formats.base import SPLIT_NAMES, Loss, split_in_name
 from espalier.data.index import Index
 from espalier.errors import Problem, UsageError
+from espalier.vision.image import MAX_PIXELS
 
 
 def check(
@@ -32,10 +33,11 @@ def check(
     format: str,
     images: str | None,
     group: str | None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Reply:
     """The findings; exit code 1 when there are errors. With `fix`, also what the corrected copy left out."""
     indexes = _read(paths, format, images, group, strict=False)
-    report = checking.check(indexes)
+    report = checking.check(indexes, max_pixels=max_pixels)
     lines = [*report.lines(), *_page(out, "Data check", (*report.blocks(), *counting.stats(indexes, report.seen)))]
     data: dict[str, Any] = {"ok": report.ok, "findings": [dataclasses.asdict(finding) for finding in report.findings]}
     if fix is not None:

@@ -166,7 +166,10 @@ def refuse_large(info: PictureInfo, channels: Channels, file_bytes: int, max_pix
         raise ImageError(f"a picture of {size} has no pixels")
     pixels = height * width * pages
     if pixels > max_pixels:
-        fix = "raise data.max_pixels if you trust the file (it is decoded whole), or cut it into smaller ones"
+        fix = (
+            "raise data.max_pixels (of data check: --max-pixels) if you trust the file, which is decoded whole, "
+            "or cut it into smaller ones"
+        )
         raise ImageError(Problem("", f"{size} is refused before decoding", f"at most {max_pixels:,} pixels", fix))
     need = pixels * _bytes_per_pixel(info, channels)
     if need > max(_FREE_BYTES, _BOMB_RATIO * file_bytes):

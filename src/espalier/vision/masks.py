@@ -151,7 +151,7 @@ def checked_polygon(polygon: Sequence[float], size_hw: tuple[int, int], where: s
         raise DataError(Problem(where, "a polygon is no list of numbers")) from error
     if flat.ndim != 1 or flat.size < 6 or flat.size % 2:
         raise DataError(
-            Problem(where, f"a polygon of {flat.size} numbers", "x1, y1, x2, y2, … of three points or more")
+            Problem(where, f"a polygon of {flat.size} numbers is none", "x1, y1, x2, y2, … of three points or more")
         )
     reach = 2.0 * max(size_hw) + 1000
     if not np.isfinite(flat).all() or np.abs(flat).max() > reach:

@@ -266,3 +266,16 @@ def test_close_hashes_are_found_by_their_parts() -> None:
     pairs = {tuple(sorted(pair)) for pair in near_duplicates(seen).tolist()}
     assert pairs == {(n, n + 300) for n in range(300)}
     assert bits_between(base, base ^ flips).tolist() == [5] * 300
+
+
+def test_outlines_that_cover_nothing_and_objects_without_one_are_told(tmp_path: Path) -> None:
+    outlines: list[object] = [
+        [[1, 1, 9, 1, 9, 9]], [[1, 1, 9, 1, 5, 1]], {"size": [60, 80], "counts": [4800]}, [], None,
+    ]  # fmt: skip
+    labels = [{"id": n, "image_id": 1, "category_id": 1, "bbox": [1, 1, 8, 8], "segmentation": o} for n, o in
+              enumerate(outlines)]  # fmt: skip
+    save(coco(tmp_path, [], annotations=labels) / "a.jpg", photo(0))
+    found = {f.code: str(f) for f in report_of(tmp_path).findings}
+    assert "annotation 2 (a.jpg): the outline covers no pixel" in found["empty-outline"]
+    assert "2 of 5 labels have no outline" in found["no-outline"]
+    assert "annotation 3 (a.jpg), " in found["no-outline"]

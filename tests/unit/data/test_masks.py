@@ -214,6 +214,16 @@ def test_a_mask_in_which_all_is_ignored_is_a_warning(root: Path) -> None:
     assert "no-label" not in found
 
 
+def test_masks_in_which_nothing_is_known_are_one_error_that_stops_training(root: Path) -> None:
+    (root / "classes.csv").write_text("value,class\n0,land\n1,water\n255,ignore\n", encoding="utf-8")
+    for path in (root / "masks").iterdir():
+        mask(path, np.full((2, 4), 255, np.uint8))
+    report = check(read_splits(str(root), strict=False))
+    assert [f.what for f in report.unusable] == [
+        "every pixel of every mask is ignored: there is nothing to learn or to score"
+    ]
+
+
 def test_pictures_and_masks_alone_are_left_out_and_told(root: Path) -> None:
     picture(root / "images" / "alone.jpg")
     mask(root / "masks" / "lost.png")
