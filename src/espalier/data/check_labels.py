@@ -70,7 +70,7 @@ def bad_outlines(index: Index, seen: Scan) -> Iterator[Finding]:
         if problem:
             row = (int(index.image_row[m]),)
             yield Finding("error", "bad-outline", _where(index, m), problem, "draw it again or delete it", row)
-        elif _covers_nothing(index.segments[m]):
+        elif _covers_nothing(index.segments[int(m)]):
             what, row = "the outline covers no pixel", (int(index.image_row[m]),)
             yield Finding("warning", "empty-outline", _where(index, m), what, "draw it again or delete it", row)
 
