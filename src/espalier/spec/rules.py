@@ -143,6 +143,10 @@ def value_range(spec: Spec, facts: Facts) -> tuple[tuple[float, float], str]:
 LEAST_SEEN_PX, WANTED_PX = 16.0, 32.0
 """In the network's input: smaller objects are hardly found; from COCO's 'medium' on they are found well."""
 
+FAR_LARGER, FAR_INPUTS = 8.0, 4
+"""Where nothing says how large objects are, as in masks: times the network's input from which on a picture is cut, and
+the tiles' edge in inputs."""
+
 MUCH_LARGER = 1.5  # times the network's input, from which on a picture is worth cutting
 
 
@@ -153,9 +157,14 @@ def tile_px(spec: Spec, facts: Facts) -> tuple[int | str, str]:
         return "auto", "the data is not known yet"
     if not facts.joins_tiles:
         return 0, "pictures are shown whole"
-    if isinstance(size_hw, str) or seen_hw is None or not facts.median_object_px:
-        return 0, "pictures are shown whole; how large their objects are is not known"
+    if isinstance(size_hw, str) or seen_hw is None:
+        return 0, "pictures are shown whole; how large they are is not known"
     scale = _shown(_input(spec), seen_hw)
+    if not facts.median_object_px and scale * FAR_LARGER < 1:
+        tile = 32 * round(max(FAR_INPUTS * min(size_hw), 32) / 32)
+        return tile, f"pictures are {1 / scale:.0f} times as long as the network's input: whole, little would be seen"
+    if not facts.median_object_px:
+        return 0, "pictures are shown whole; how large their objects are is not known"
     seen = facts.median_object_px * scale
     if seen >= LEAST_SEEN_PX:
         return 0, f"pictures are shown whole: half of the objects have {seen:.0f} px or more in the network's input"

@@ -197,6 +197,7 @@ def _large(**changes: Any) -> Facts:
         (_large(median_object_px=110.0), 0, "half of the objects have 18 px or more"),
         (_large(median_size_hw=(300, 400), median_object_px=10.0), 0, "hardly larger than the network's input"),
         (_large(median_object_px=0.0), 0, "is not known"),
+        (_large(median_size_hw=(20000, 20000), median_object_px=0.0), 1280, "62 times as long as the network's input"),
         (_large(joins_tiles=False), 0, "shown whole"),
     ],
 )
