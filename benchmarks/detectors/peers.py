@@ -19,7 +19,7 @@ from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 
 from espalier.data.loader import LoadedBatch
-from espalier.networks.object_queries import ObjectQueries
+from espalier.networks.detector import Detector
 
 MOST = 100  # boxes of a picture
 LEAST_SCORE = 0.01
@@ -56,7 +56,7 @@ class Peer(ABC, nn.Module):
 class Maps(nn.Module):
     """The encoder's maps at strides 8, 16 and 32."""
 
-    def __init__(self, network: ObjectQueries) -> None:
+    def __init__(self, network: Detector) -> None:
         super().__init__()
         self.encoder_maps, self.taken = network.backbone, tuple(network.taken)
         self.channels = [network.backbone.channels[n] for n in self.taken]

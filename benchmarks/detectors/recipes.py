@@ -39,8 +39,15 @@ class Silent:
         self.told += made
 
 
-def resolved(values: Mapping[str, Any], train: Index, *, n_val: int = 0) -> Recipe:
+def resolved(
+    values: Mapping[str, Any],
+    train: Index,
+    *,
+    n_val: int = 0,
+    task: str = "detection",
+    overrides: Sequence[str] = (),
+) -> Recipe:
     """The recipe of a spec's values for these training pictures."""
     run = cast(Run, Silent())
-    spec = load_spec(values, lookup=lookup)
-    return recipe.make(begin(spec, tasks.get("detection"), run), train, n_val=n_val, run=run)
+    spec = load_spec(values, overrides=overrides, lookup=lookup)
+    return recipe.make(begin(spec, tasks.get(task), run), train, n_val=n_val, run=run)
