@@ -4,12 +4,12 @@
     python benchmarks/segmentation_scores.py [--pictures 500] [--height 1024] [--width 2048] [--classes 19]
 
 Masks are drawn (seeded): patches of a class, answers that are wrong at edges and here and there, 2 % of pixels ignored.
-torchmetrics' MeanIoU is what the limit is about; it leaves no pixel out and averages pictures, so that its figure is
-another. Its JaccardIndex gives the same figure by the confusion matrix alone; its time is told. Both are given tensors
-that are ready; Espalier its own packed predictions, which it has to unpack, and besides mIoU it counts all that its
-report shows: the confusion matrix of each picture, and the rims. Times are the processor's, picture by picture in
-turns, on one thread. Fails when Espalier takes more than a fifth of MeanIoU's time, or when mIoU differs from
-JaccardIndex's by more than 1e-6. Espalier's kept counts are told in bytes.
+torchmetrics' MeanIoU leaves no pixel out and averages pictures, so that its figure is another. Its JaccardIndex gives
+the same figure by the confusion matrix alone, and is quicker by far. Both are given tensors that are ready; Espalier
+its own packed predictions, which it has to unpack, and besides mIoU it counts all that its report shows: the confusion
+matrix of each picture, and the rims. Times are the processor's, picture by picture in turns, on one thread. Fails when
+Espalier takes more than a fifth of the time of either, or when mIoU differs from JaccardIndex's by more than 1e-6.
+Espalier's kept counts are told in bytes.
 """
 
 from __future__ import annotations
@@ -118,15 +118,16 @@ def main() -> int:
     start = time.process_time()
     scores = ours.metrics.compute(bootstrap=1000)
     resampling = time.process_time() - start
-    apart, ratio = abs(scores.value - theirs.value), ours.seconds / theirs.seconds["MeanIoU"]
+    apart, quicker = abs(scores.value - theirs.value), min(theirs.seconds.values())
+    faster = {name: seconds / ours.seconds for name, seconds in theirs.seconds.items()}
     table = scores.per_item["kept"].counts
     kept_mb = (table.data.nbytes + table.indices.nbytes + table.indptr.nbytes) / 1e6
     print(f"{args.pictures} masks of {args.height} × {args.width} px, {args.classes} classes")
-    print(", ".join(f"torchmetrics {name} {seconds:.2f} s" for name, seconds in theirs.seconds.items()))
-    print(f"espalier {ours.seconds:.2f} s with boundary IoU and counts by picture, ratio {ratio:.3f} (limit {LIMIT})")
+    print(f"espalier {ours.seconds:.2f} s with boundary IoU and counts by picture (limit {LIMIT * quicker:.2f} s)")
+    print(", ".join(f"torchmetrics {name} {s:.2f} s, {faster[name]:.1f} times" for name, s in theirs.seconds.items()))
     print(f"mIoU {scores.value:.6f}, {theirs.value:.6f}: apart by {apart:.1e}")
     print(f"kept of all pictures: {kept_mb:.2f} MB; all figures with intervals, 1,000 resamples: {resampling:.2f} s")
-    return 0 if ratio <= LIMIT and apart <= 1e-6 else 1
+    return 0 if ours.seconds <= LIMIT * quicker and apart <= 1e-6 else 1
 
 
 if __name__ == "__main__":
