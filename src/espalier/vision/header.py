@@ -36,7 +36,9 @@ DECODE_ERRORS = (
 """What Pillow and numpy are known to raise on damaged files; each means that this picture can't be read."""
 
 _MOST_SCANS = 200
-_FREE_BYTES, _BOMB_RATIO = 700 << 20, 700  # decoding may take 700 MB, and more only from a file not 700 times smaller
+FREE_BYTES, _BOMB_RATIO = 700 << 20, 700  # decoding may take 700 MB, and more only from a file not 700 times smaller
+FREE_MASK_BYTES = 4 << 30
+"""Of masks, whose flat regions pack as a bomb does: one of 20,000 × 20,000 px in colours takes as much."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,15 @@ def probe_npy(file: IO[bytes]) -> PictureInfo:
 # ---- refusals --------------------------------------------------------------------------------------------------------
 
 
-def refuse_large(info: PictureInfo, channels: Channels, file_bytes: int, max_pixels: int, pages: int = 1) -> None:
+def refuse_large(
+    info: PictureInfo,
+    channels: Channels,
+    file_bytes: int,
+    max_pixels: int,
+    pages: int = 1,
+    *,
+    free_bytes: int = FREE_BYTES,
+) -> None:
     height, width = info.size_hw
     size = f"{width:,} × {height:,} px"
     if height < 1 or width < 1:
@@ -172,9 +182,10 @@ def refuse_large(info: PictureInfo, channels: Channels, file_bytes: int, max_pix
         )
         raise ImageError(Problem("", f"{size} is refused before decoding", f"at most {max_pixels:,} pixels", fix))
     need = pixels * _bytes_per_pixel(info, channels)
-    if need > max(_FREE_BYTES, _BOMB_RATIO * file_bytes):
+    if need > max(free_bytes, _BOMB_RATIO * file_bytes):
         what = f"{size} in a file of {file_bytes:,} bytes is refused before decoding as a decompression bomb"
-        raise ImageError(Problem("", what, "a file that is not a thousand times smaller than its picture"))
+        expected = "a file that is not a thousand times smaller than its picture"
+        raise ImageError(Problem("", what, expected, "if you trust it, save it without compression"))
 
 
 def refuse_many_scans(file: IO[bytes]) -> None:

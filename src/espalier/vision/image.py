@@ -22,6 +22,7 @@ import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
@@ -34,6 +35,8 @@ from espalier.errors import ImageError, InputError, Problem
 from espalier.vision.channels import Channels, as_channels
 from espalier.vision.header import (
     DECODE_ERRORS,
+    FREE_BYTES,
+    FREE_MASK_BYTES,
     MAX_PIXELS,
     PictureInfo,
     info_of,
@@ -73,13 +76,19 @@ def probe(source: Source, *, name: str = "") -> PictureInfo:
 
 
 def read_image(
-    source: Source, *, channels: Channels = "rgb", max_pixels: int = MAX_PIXELS, name: str = ""
+    source: Source,
+    *,
+    channels: Channels = "rgb",
+    max_pixels: int = MAX_PIXELS,
+    name: str = "",
+    is_mask: bool = False,
 ) -> NDArray[Any]:
     """The upright picture, HWC, uint8 or uint16. `name` is what an error calls it; without it, the path.
 
     `source` is a path or fsspec address, the bytes of a file, an array (HW or HWC) or a Pillow picture. Raises
     ImageError for a file that is missing, truncated or damaged, is no picture, or is refused before decoding because
-    it has more than `max_pixels` or unpacks to a multiple of its size that only a decompression bomb has.
+    it has more than `max_pixels` or unpacks to a multiple of its size that only a decompression bomb has (or, with
+    `is_mask`, a mask).
     """
     if isinstance(source, np.ndarray):
         return as_channels(_checked_array(source, name or "array"), channels, where=name or "array")
@@ -88,7 +97,8 @@ def read_image(
         if isinstance(source, Image.Image):
             return as_channels(_from_pillow(source, channels, max_pixels), channels, where=where)
         with _open(source) as file:
-            return as_channels(_decode(file, channels, max_pixels), channels, where=where)
+            free_bytes = FREE_MASK_BYTES if is_mask else FREE_BYTES
+            return as_channels(_decode(file, channels, max_pixels, free_bytes), channels, where=where)
 
 
 def read_values(source: Source, *, max_pixels: int = MAX_PIXELS, name: str = "") -> NDArray[Any]:
@@ -159,7 +169,7 @@ def _look(file: IO[bytes]) -> PictureInfo:
 # ---- decoding ----------------------------------------------------------------------------------------------------
 
 
-def _decode(file: IO[bytes], channels: Channels, max_pixels: int) -> NDArray[Any]:
+def _decode(file: IO[bytes], channels: Channels, max_pixels: int, free_bytes: int) -> NDArray[Any]:
     file_bytes = file.seek(0, io.SEEK_END)
     if is_npy(file):
         info = probe_npy(file)
@@ -168,14 +178,14 @@ def _decode(file: IO[bytes], channels: Channels, max_pixels: int) -> NDArray[Any
     layout = band_tiff(file)
     if layout is not None:
         info = info_of_bands(layout)
-        refuse_large(info, channels, file_bytes, max_pixels)
+        refuse_large(info, channels, file_bytes, max_pixels, free_bytes=free_bytes)
         return _upright(read_bands(file, layout), info.orientation)
     picture = open_picture(file)
     info = info_of(picture)
     if picture.format == "JPEG" and picture.info.get("progressive"):
         refuse_many_scans(file)
     pages = info.pages if channels == "bands" and info.pages > 1 else 1
-    refuse_large(info, channels, file_bytes, max_pixels, pages)
+    refuse_large(info, channels, file_bytes, max_pixels, pages, free_bytes=free_bytes)
     if pages > 1 and info.bands == 1:
         return _pages_as_bands(picture, pages)
     if info.bits == 16 and is_deep_colour(picture):
@@ -188,13 +198,14 @@ def _values(file: IO[bytes], max_pixels: int) -> NDArray[Any]:
     if is_npy(file):
         return read_mask_array(file, max_pixels)
     if band_tiff(file) is not None:
-        return _decode(file, "auto", max_pixels)
+        return _decode(file, "auto", max_pixels, FREE_MASK_BYTES)
     picture = open_picture(file)
     if picture.mode not in ("P", "1"):
         steps = _STEPS.get(_raw_mode(picture), 1)
-        return _decode(file, "auto", max_pixels) // np.uint8(steps) if steps > 1 else _decode(file, "auto", max_pixels)
-    info = info_of(picture)
-    refuse_large(info, "auto", file.seek(0, io.SEEK_END), max_pixels)
+        values = _decode(file, "auto", max_pixels, FREE_MASK_BYTES)
+        return values // np.uint8(steps) if steps > 1 else values
+    info = replace(info_of(picture), mode="L", bands=1)  # the numbers alone are held, no colours
+    refuse_large(info, "auto", file.seek(0, io.SEEK_END), max_pixels, free_bytes=FREE_MASK_BYTES)
     return _upright(as_array(picture, picture.mode).astype(np.uint8, copy=False)[:, :, None], info.orientation)
 
 

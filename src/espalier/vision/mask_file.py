@@ -128,7 +128,7 @@ def _read(mask: MaskFile) -> ClassMap:
 def read_raw(path: str, *, colours: bool) -> NDArray[Any]:
     """(H, W) the values of a mask file, or with `colours` its colours as numbers. Raises ImageError, DataError."""
     if colours:
-        return as_numbers(read_image(path, channels="rgb", max_pixels=MOST_PIXELS), path)
+        return as_numbers(read_image(path, channels="rgb", max_pixels=MOST_PIXELS, is_mask=True), path)
     values = read_values(path, max_pixels=MOST_PIXELS)
     if values.ndim == 2:
         return values

@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 
 from espalier.errors import DataError, ImageError
-from espalier.vision.image import read_values
-from espalier.vision.mask_file import IGNORE, MaskFile, MaskValues
+from espalier.vision import image
+from espalier.vision.header import FREE_MASK_BYTES, PictureInfo, refuse_large
+from espalier.vision.image import read_image, read_values
+from espalier.vision.mask_file import IGNORE, MaskFile, MaskValues, read_raw
 
 IDS = MaskValues(((0, 0), (7, 1), (9, 1), (255, IGNORE)), 2)
 
@@ -98,3 +100,29 @@ def test_colours_without_a_meaning_and_damaged_files_are_refused(tmp_path: Path)
 
 def test_other_ids_leave_the_ignored_ones_ignored() -> None:
     assert IDS.by([3, -1], 5).named == ((0, 3), (7, -1), (9, -1), (255, -1))
+
+
+@pytest.mark.parametrize(("colours", "mode"), [(False, "L"), (False, "P"), (True, "P"), (True, "RGB")])
+def test_flat_masks_pack_as_bombs_do_and_are_read(
+    tmp_path: Path, colours: bool, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "m.png")
+    Image.new(mode, (900, 900)).save(path)  # in a few kB
+    for name in ("FREE_BYTES", "FREE_MASK_BYTES"):
+        monkeypatch.setattr(image, name, 1000)
+    with pytest.raises(ImageError, match="decompression bomb"):
+        read_raw(path, colours=colours)
+    monkeypatch.setattr(image, "FREE_MASK_BYTES", FREE_MASK_BYTES)
+    assert read_raw(path, colours=colours).shape == (900, 900)
+    with pytest.raises(ImageError, match="decompression bomb"):
+        read_image(path)
+
+
+def test_a_mask_of_20_000_px_in_colours_is_no_bomb_and_a_far_larger_one_is() -> None:
+    def ask(side: int, *, free_bytes: int) -> None:
+        info = PictureInfo((side, side), 3, 8, "RGB", "PNG")
+        refuse_large(info, "rgb", 1_000_000, 10**10, free_bytes=free_bytes)
+
+    ask(20_000, free_bytes=FREE_MASK_BYTES)
+    with pytest.raises(ImageError, match="save it without compression"):
+        ask(30_000, free_bytes=FREE_MASK_BYTES)
