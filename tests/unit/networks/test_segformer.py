@@ -20,7 +20,7 @@ from espalier.networks.segformer import CARD, ties
 from espalier.networks.segformer.class_names import CITYSCAPES_ROWS, class_names, data_sets
 from espalier.networks.segformer.model import Segformer, build, maps_of
 from espalier.networks.segformer.official import FAMILY, official_name
-from espalier.networks.segformer.rules import balanced, epochs, width_on
+from espalier.networks.segformer.rules import balanced, epochs, lr, width_on
 from espalier.networks.segformer.spec import SegformerSpec
 from espalier.spec.facts import Facts
 from espalier.spec.sections import Spec
@@ -149,6 +149,12 @@ def test_by_the_clock_the_minutes_end_the_training() -> None:
     timed = spec.model_copy(update={"train": spec.train.model_copy(update={"minutes": 20.0, "by_clock": True})})
     assert epochs(spec, facts)[0] == 300
     assert epochs(timed, facts) == (10_000, "train.minutes end it")
+
+
+def test_few_pictures_are_learnt_at_a_higher_rate() -> None:
+    spec = Spec().model_copy(update={"train": Spec().train.model_copy(update={"batch_size": 4})})
+    assert lr(spec, Facts(n_train=24))[0] == 0.001
+    assert lr(spec, Facts(n_train=20_000))[0] == lr(spec, Facts())[0] == 0.0003
 
 
 # ---- published files ------------------------------------------------------------

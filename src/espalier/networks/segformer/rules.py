@@ -48,9 +48,13 @@ def size_hw(spec: Spec, facts: Facts) -> tuple[tuple[int, int], str]:
 
 
 def lr(spec: Spec, facts: Facts) -> tuple[float, str]:
-    """6e-4 for 16 pictures a step, the paper's for its decoder; the encoder has a tenth (train.backbone_lr_ratio)."""
-    pictures = _pictures(spec)
-    return float(f"{6e-4 * (pictures / 16) ** 0.5:.3g}"), f"6e-4 for 16 pictures a step, {pictures} here"
+    """6e-4 for 16 pictures a step, the paper's for its decoder; 2e-3 where pictures, and so steps, are few."""
+    pictures, count = _pictures(spec), learnt(spec, facts)
+    few = 0 < count <= FEW_PICTURES
+    base = 2e-3 if few else 6e-4
+    reason = f"{base:g} for 16 pictures a step, {pictures} here"
+    chosen = float(f"{base * (pictures / 16) ** 0.5:.3g}")
+    return chosen, f"{reason}, more than usual as training on {count} pictures is short" if few else reason
 
 
 def warmup_epochs(spec: Spec, facts: Facts) -> tuple[float, str]:
