@@ -160,6 +160,14 @@ def test_numbers_are_as_people_write_them(tmp_path: Path) -> None:
     assert "−3.0 to 0.6\u202f%" in words
 
 
+def test_names_such_as_miou_keep_their_small_first_letter(tmp_path: Path) -> None:
+    headline = Headline("how good", [Figure("mIoU", 0.9), Figure("mean Dice", 0.8)])
+    page = Page(render_blocks("t", [headline, Table("mAP by class", ("class",), [["a"]])], tmp_path))
+    names = [tag.get("class") for tag in page.all("div") if str(tag.get("class")).startswith("name")]
+    assert names == ["name as-written", "name"]
+    assert [tag.get("class") for tag in page.all("h3")] == [None, "as-written"]
+
+
 def test_a_table_sorts_by_value(tmp_path: Path) -> None:
     rows = [["a", 0.5, Figure("p", 0.25, unit="%")], ["b", None, None], ["c", 1e-6, None]]
     page = Page(render_blocks("t", [Table("t", ("name", "x", "p"), rows)], tmp_path))

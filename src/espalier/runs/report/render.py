@@ -34,7 +34,7 @@ def card(block: Block, width: str, root: Path) -> Html:
     return tag(
         "article",
         {"class": f"card {width}"},
-        tag("h3", {}, block.title) if block.title else Html(""),
+        _heading(block.title),
         tag("p", {"class": "note"}, note) if note else Html(""),
         _content(block, root),
     )
@@ -80,10 +80,19 @@ def headline(block: Headline) -> Html:
     return tag(
         "article",
         {"class": "card full hero"},
-        tag("h3", {}, block.title) if block.title else Html(""),
+        _heading(block.title),
         tag("div", {"class": "figures"}, *(_figure(f, large=True) for f in first), more),
         tag("p", {"class": "note"}, block.note) if block.note else Html(""),
     )
+
+
+def _heading(title: str) -> Html:
+    return tag("h3", {"class": _first_letter(title) or None}, title) if title else Html("")
+
+
+def _first_letter(words: str) -> str:
+    """The class of words whose small first letter stays small, such as mIoU."""
+    return "as-written" if words[:1].islower() and words[1:2].isupper() else ""
 
 
 def _figure(figure: Figure, *, large: bool) -> Html:
@@ -91,7 +100,7 @@ def _figure(figure: Figure, *, large: bool) -> Html:
     return tag(
         "div",
         {"class": "figure large" if large else "figure"},
-        tag("div", {"class": "name"}, figure.name.replace("_", " ")),
+        tag("div", {"class": f"name {_first_letter(figure.name)}".rstrip()}, figure.name.replace("_", " ")),
         tag("div", {"class": "value"}, figures.value(figure.value, figure.unit)),
         _range(figure) if told and figure.unit in ("%", "points") else Html(""),
         tag("div", {"class": "interval"}, tag("span", {"class": None if large else "unseen"}, _PROMISE), told)
