@@ -1,0 +1,1 @@
+"""What the benchmarks of segmenters share: the pictures, the peers, the scores."""
