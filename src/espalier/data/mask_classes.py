@@ -5,9 +5,9 @@ all others), `colour` (`#ff8000`) or `r,g,b`, and `class` or `name`; CVAT's `lab
 line, the first one that of id 0. Values with the same class are one class; those of the class `ignore`, or of none,
 count nowhere.
 
-Without a file masks hold ids: 255 (in 16 bit 65535) is ignored, and the others are classes: the names in `data.classes`
-by their place, else `background` for 0 and `class 1`, … Masks of 0 and 255 alone are background and `foreground`. Where
-some masks have 8 bit and others 16, both are ignored.
+Without a file masks hold ids: 255 and in 16 bit 65535 are ignored (65535 alone where there are values between), and the
+others are classes: the names in `data.classes` by their place, else `background` for 0 and `class 1`, … Masks of 0 and
+255 alone are background and `foreground`. What the values of a JPEG were can't be told.
 """
 
 from __future__ import annotations
@@ -71,6 +71,8 @@ def guessed(seen: Iterable[SeenMask], names: Sequence[str] | None, source: str) 
     masks = list(seen)
     if not masks:
         return MaskClasses((), MaskValues((), 0))
+    if names is None:
+        masks = _exact(masks, source)
     coloured = [mask for mask in masks if mask.is_coloured]
     if coloured:
         raise _needs_table(coloured, source)
@@ -90,17 +92,27 @@ def guessed(seen: Iterable[SeenMask], names: Sequence[str] | None, source: str) 
     return _made([*named, *ignored], False, source)
 
 
-def _void(masks: Sequence[SeenMask], found: Sequence[int], names: Sequence[str] | None, source: str) -> tuple[int, ...]:
-    """The values that are ignored: the highest of 8 bit, of 16, or of both where there are masks of both.
+def _exact(masks: Sequence[SeenMask], source: str) -> list[SeenMask]:
+    """Those whose values are as they were drawn: a JPEG is, if at all, one in black and white. Raises DataError where
+    none is; of others beside them the strange values are told one by one."""
+    exact = [mask for mask in masks if not mask.is_lossy or set(mask.values.tolist()) <= {0, _SHALLOW}]
+    if exact:
+        return exact
+    what = f"masks such as {masks[0].path} are JPEGs, which change values: it has {len(masks[0].values)} of them"
+    raise DataError(Problem(source, what, "masks as PNG", "export them again as PNG"))
 
-    Raises DataError where there are both and more classes than 8 bit hold, so that 255 may be one of them.
+
+def _void(masks: Sequence[SeenMask], found: Sequence[int], names: Sequence[str] | None, source: str) -> tuple[int, ...]:
+    """The values that are ignored: of 8 bit the highest, of 16 the highest of both, so long as nothing lies between.
+
+    Raises DataError where masks of both depths hold more classes than 8 bit can, so that 255 may be one of them.
     """
     deep = [mask for mask in masks if mask.is_deep]
-    if not deep or len(deep) == len(masks):
-        return (_DEEP if deep else _SHALLOW,)
+    if not deep:
+        return (_SHALLOW,)
     if not any(_SHALLOW < value < _DEEP for value in found) and len(names or ()) <= _SHALLOW:
         return (_SHALLOW, _DEEP)
-    if _SHALLOW not in found:
+    if _SHALLOW not in found or len(deep) == len(masks):
         return (_DEEP,)
     what = f"there are masks of 8 and of 16 bit, such as {deep[0].path}, and {_SHALLOW} may be ignored or a class"
     fix = f"save all with 16 bit, or write classes.csv beside the folders:\n  value,class\n  0,{BACKGROUND}\n  …"

@@ -19,6 +19,7 @@ from espalier.vision.image import read_values
 from espalier.vision.mask_file import MOST_PIXELS, as_numbers, blocks_of, is_grey, read_raw
 
 _FEW = 4  # starting threads costs more
+_LOSSY = (".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class SeenMask:
     is_coloured: bool
     is_deep: bool  # 16 bit
     digest: str
+
+    @property
+    def is_lossy(self) -> bool:
+        """Is it of a kind that changes values as it packs them?"""
+        return self.path.lower().endswith(_LOSSY)
 
 
 def look_at_all(paths: Sequence[str], *, colours: bool | None) -> Iterator[SeenMask | Problem]:

@@ -252,6 +252,25 @@ def test_a_jpeg_that_was_a_mask_is_told(root: Path) -> None:
     assert any("JPEG" in finding.what for finding in report.findings)
 
 
+def test_what_a_jpeg_made_of_ids_is_never_taken_for_classes(root: Path) -> None:
+    smooth = np.arange(8, dtype=np.uint8).reshape(2, 4) * 30
+    (root / "masks" / "p0.png").unlink()
+    mask(root / "masks" / "p0.jpg", smooth)
+    found = read_splits(str(root), strict=False)["train"]
+    assert found.classes == ("background", "class 1", "class 2")  # by those that are PNG
+    assert [f.where for f in check({"train": found}).findings if "JPEG" in f.what] == [str(root / "masks" / "p0.jpg")]
+    for n in (1, 2):
+        (root / "masks" / f"p{n}.png").rename(root / "masks" / f"p{n}.jpg")
+    with pytest.raises(DataError, match=r"p0.jpg are JPEGs, which change values[^!]*PNG"):
+        read_index(str(root))
+
+
+def test_a_jpeg_in_black_and_white_is_a_foreground(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "a.png", (16, 16))
+    mask(tmp_path / "masks" / "a.jpg", np.kron(np.array([[0, 255]], np.uint8), np.ones((16, 8), np.uint8)))
+    assert read_index(str(tmp_path)).classes == ("background", "foreground")
+
+
 def test_no_pair_at_all_is_told(tmp_path: Path) -> None:
     picture(tmp_path / "images" / "a.jpg")
     mask(tmp_path / "masks" / "b.png")
@@ -364,6 +383,16 @@ def test_masks_of_both_depths_ignore_the_highest_of_both(tmp_path: Path, other: 
     named = read_index(str(tmp_path), classes=("road", "sky", "sea"))
     assert named.classes == ("road", "sky", "sea")
     assert maps(named) == [IDS.tolist()] * 2
+
+
+def test_masks_of_16_bit_that_8_would_have_held_ignore_255_too(tmp_path: Path) -> None:
+    index = read_index(str(arrays(tmp_path / "ids", IDS.astype(np.uint16))))
+    assert index.classes == ("background", "class 1", "class 2")
+    assert maps(index) == [IDS.tolist()]
+    white = np.array([[0, 0, 255, 255]] * 2, np.uint16)
+    assert read_index(str(arrays(tmp_path / "white", white))).classes == ("background", "foreground")
+    wide = np.array([[0, 255, 300, 65535]] * 2, np.uint16)
+    assert read_index(str(arrays(tmp_path / "wide", wide))).classes == ("background", "class 255", "class 300")
 
 
 def test_black_and_white_of_both_depths_is_one_foreground(tmp_path: Path) -> None:

@@ -35,7 +35,6 @@ from espalier.vision.draw import colour_of
 from espalier.vision.mask_file import IGNORE, MaskFile
 
 _ORDER = ("train", "val", "test")
-LOSSY = (".jpg", ".jpeg")
 
 
 class Masks:
@@ -155,7 +154,7 @@ def _is_usable(mask: SeenMask, said: MaskClasses, notes: Notes) -> bool:
     strange = [value for value in mask.values.tolist() if value not in known]
     if not strange:
         return True
-    if mask.path.lower().endswith(LOSSY):
+    if mask.is_lossy:
         what = f"the mask is a JPEG, which changes values: it has {len(strange)} that no class has"
         notes.add("error", "unknown-class", mask.path, what, "export it as PNG")
         return False
