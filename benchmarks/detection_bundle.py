@@ -1,6 +1,6 @@
 """Pictures a second of the detectors' smallest preset as a bundle's graph on the CPU, and what prepare and decode add.
 
-    python benchmarks/detection_bundle.py [--networks deformable_detr dino] [--preset nano] [--rounds 9] [--threads 1]
+    python benchmarks/detection_bundle.py [--networks fcos dino] [--preset nano] [--rounds 9] [--threads 1]
 
 The graph (random weights: time does not depend on them) runs on one picture of the preset's size in ONNX Runtime, in
 OpenVINO as the bundle runs it, and in OpenVINO with its shapes fixed beforehand (where OpenVINO is installed). The
@@ -131,16 +131,16 @@ def measure(name: str, options: argparse.Namespace) -> float:
             "bare": lambda: bare(backend, paths, one, detector.prepare.size_hw),
             "predictor": lambda: predictor(source.read() for source in sources),
         }
-        taken = in_turns(work, rounds=options.rounds, clock=clock)
-    over = ratio(taken["predictor"], taken["bare"])
-    print(f"  predictor {PICTURES / median(taken['predictor']):.1f} files/s, {over:.3f} of graph + Pillow", flush=True)
+        around = in_turns(work, rounds=options.rounds, clock=clock)
+    over = ratio(around["predictor"], around["bare"])
+    print(f"  predictor {PICTURES / median(around['predictor']):.1f} files/s, {over:.3f} of graph + Pillow", flush=True)
     return over
 
 
 def main() -> int:
     """0 when the claim holds."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--networks", nargs="+", default=("deformable_detr", "dino"))
+    parser.add_argument("--networks", nargs="+", default=("fcos", "deformable_detr", "dino"))
     parser.add_argument("--preset", default="nano")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)

@@ -1,6 +1,6 @@
 """Eight real photographs learnt by heart: a detector that can't do that has a fault, whatever else it scores.
 
-    python benchmarks/detection_by_heart.py [--epochs 100] [--preset nano] [--network dino]
+    python benchmarks/detection_by_heart.py [--epochs 100] [--network fcos] [--preset nano]
 
 Eight tiles of aerial photographs with their hand-drawn tree crowns (`examples/crown_boxes.py`), by the public path: a
 spec, `espalier train`, `espalier evaluate` on the same eight. No random changes, since nothing is to be generalised.
@@ -54,7 +54,7 @@ def main() -> int:
     """0 when they were learnt."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=100)
-    parser.add_argument("--network", default="dino")
+    parser.add_argument("--network", default="fcos")
     parser.add_argument("--preset", default="nano")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="heart-") as name:
