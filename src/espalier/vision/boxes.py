@@ -43,13 +43,20 @@ def without_doubles(
 
     The surest boxes come first (greedy non-maximum suppression).
     """
+    x0_N, y0_N, x1_N, y1_N = np.ascontiguousarray(np.asarray(box_N4, np.float64).T)
+    area_N = area(box_N4)
+    alive_N = np.ones(len(box_N4), bool)
     kept: list[int] = []
-    left = np.arange(len(box_N4))
-    while len(left) and (most is None or len(kept) < most):
-        best, left = left[0], left[1:]
-        kept.append(int(best))
-        double_N = (class_N[left] == class_N[best]) & (iou(box_N4[best : best + 1], box_N4[left])[0] > overlap)
-        left = left[~double_N]
+    while alive_N.any() and (most is None or len(kept) < most):
+        best = int(alive_N.argmax())
+        kept.append(best)
+        alive_N[best] = False
+        rest = slice(best + 1, None)
+        width_R = np.minimum(x1_N[best], x1_N[rest]) - np.maximum(x0_N[best], x0_N[rest])
+        height_R = np.minimum(y1_N[best], y1_N[rest]) - np.maximum(y0_N[best], y0_N[rest])
+        shared_R = np.maximum(width_R, 0) * np.maximum(height_R, 0)
+        double_R = shared_R > overlap * (area_N[best] + area_N[rest] - shared_R)
+        alive_N[rest] &= ~(double_R & (class_N[rest] == class_N[best]))
     return np.array(kept, np.int64)
 
 

@@ -44,6 +44,17 @@ def test_doubles_by_hand() -> None:
     assert boxes.without_doubles(box_N4[:0], class_N[:0], 0.6).tolist() == []
 
 
+def test_doubles_are_those_of_the_definition() -> None:
+    rng = np.random.default_rng(0)
+    corner_N2, class_N = rng.uniform(0, 60, (200, 2)), rng.integers(0, 2, 200)
+    box_N4 = np.concatenate([corner_N2, corner_N2 + rng.uniform(0, 40, (200, 2))], 1).astype(np.float32)
+    overlap_NN, kept = boxes.iou(box_N4, box_N4), list[int]()
+    for n in range(200):
+        if not any(class_N[n] == class_N[m] and overlap_NN[n, m] > 0.5 for m in kept):
+            kept.append(n)
+    assert boxes.without_doubles(box_N4, class_N, 0.5).tolist() == kept
+
+
 def test_a_double_of_a_double_stays() -> None:
     box_N4 = np.array([[0, 0, 10, 10], [2, 0, 12, 10], [4, 0, 14, 10]])  # overlaps of 2/3, and of 3/7 with the first
     assert boxes.without_doubles(box_N4, np.zeros(3, np.int64), 0.6).tolist() == [0, 2]

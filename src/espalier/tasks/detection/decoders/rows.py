@@ -31,11 +31,14 @@ def rows(outputs: Mapping[str, NDArray[Any]], classes: int) -> tuple[Rows, Rows]
 def best(logits_QC: Rows, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Rows]:
     """Row, class and logit of the `count` highest, highest first.
 
-    Of equal ones the first counts: float32's sigmoid has many ties near 1, its logits have few.
+    Only what is high enough is sorted: a dense detector says much. Of equal ones the first counts: float32's sigmoid
+    has many ties near 1, its logits have few.
     """
-    place = np.argsort(-logits_QC.ravel(), kind="stable")[:count]
+    logit = logits_QC.ravel()
+    high = np.flatnonzero(logit >= np.partition(logit, -count)[-count]) if count < len(logit) else np.arange(len(logit))
+    place = high[np.argsort(-logit[high], kind="stable")[:count]]
     row, class_id = np.divmod(place, logits_QC.shape[1])
-    return row, class_id, logits_QC.ravel()[place]
+    return row, class_id, logit[place]
 
 
 def placed(box_Q4: Rows, geometry: Geometry, *, clip: bool) -> Rows:
