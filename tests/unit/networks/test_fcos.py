@@ -45,13 +45,22 @@ def test_cells_lie_in_the_middle_of_their_pixels_and_begin_with_boxes_of_their_l
     torch.testing.assert_close(cells.box_BN4[..., :2], cells.place_BN2)
 
 
-def test_a_cell_on_padding_says_nothing() -> None:
+def test_a_cell_that_shows_padding_alone_says_nothing() -> None:
     with torch.no_grad():
         said = model().eval().cells(torch.randn(1, 3, 64, 96), torch.tensor([[64, 40]]))
     column_N = torch.arange(24) % 6
-    assert said.silent_BN[0, :24].tolist() == (column_N * 16 + 8 >= 40).tolist()
+    assert said.silent_BN[0, :24].tolist() == (column_N * 16 >= 40).tolist()
     assert (said.logits_BNC[said.silent_BN] == NEVER).all()
     assert (said.logits_BNC[~said.silent_BN] > NEVER).all()
+
+
+@pytest.mark.parametrize("valid_hw", [(4, 96), (64, 4), (1, 1)])
+def test_a_picture_thinner_than_half_a_cell_is_spoken_of(valid_hw: tuple[int, int]) -> None:
+    with torch.no_grad():
+        said = model().eval().cells(torch.randn(1, 3, 64, 96), torch.tensor([valid_hw]))
+    cells_hw = [-(-side // 16) for side in valid_hw]
+    assert int((~said.silent_BN[0, :24]).sum()) == cells_hw[0] * cells_hw[1]
+    assert torch.isfinite(said.box_BN4).all()
 
 
 def test_learns_an_object_by_heart() -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 GROUPS = 32
 FIRST_REACH = 2.5  # strides from a cell to each side of its box before training: the levels' boxes follow each other
 LARGEST_LOG = 8.0  # of a distance in strides
-NEVER = -50.0  # the logit of a cell on padding
+NEVER = -50.0  # the logit of a cell that shows padding alone
 GIOU_EPS = 1e-6
 
 
@@ -67,17 +67,18 @@ class Fcos(Detector):
         return {"logits": said.logits_BNC, "boxes": said.box_BN4}
 
     def cells(self, image_BCHW: Tensor, valid_hw: Tensor) -> Cells:
-        """What each cell says; those on padding say nothing."""
+        """What each cell says; those that show padding alone say nothing."""
         maps = self.pyramid(self.maps(image_BCHW, valid_hw).levels)
         logits, sides = zip(*(self.head(each, n) for n, each in enumerate(maps)), strict=True)
-        place_N2 = torch.cat([_places(each, stride) for each, stride in zip(maps, self.strides, strict=True)])
+        corners = [_corners(each, stride) for each, stride in zip(maps, self.strides, strict=True)]
+        place_N2 = torch.cat([each + stride / 2 for each, stride in zip(corners, self.strides, strict=True)])
         reach_BN4 = torch.cat([stride * each for each, stride in zip(sides, self.strides, strict=True)], 1)
         low_BN2, high_BN2 = place_N2 - reach_BN4[..., :2], place_N2 + reach_BN4[..., 2:]
         size_B12 = valid_hw.flip(-1)[:, None].float()
         box_BN4 = torch.cat([(low_BN2 + high_BN2) / 2 / size_B12, (high_BN2 - low_BN2) / size_B12], -1)
-        place_BN2 = place_N2[None] / size_B12
-        silent_BN = (place_BN2 >= 1).any(-1)
-        return Cells(torch.cat(logits, 1).masked_fill(silent_BN[..., None], NEVER), box_BN4, place_BN2, silent_BN)
+        silent_BN = (torch.cat(corners)[None] >= size_B12).any(-1)
+        said_BNC = torch.cat(logits, 1).masked_fill(silent_BN[..., None], NEVER)
+        return Cells(said_BNC, box_BN4, place_N2[None] / size_B12, silent_BN)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """What the cells that answer for an object, and all others, are taught."""
@@ -106,10 +107,10 @@ def _answer(width: int, values: int, *, at_first: float) -> nn.Conv2d:
     return layer
 
 
-def _places(map_BCHW: Tensor, stride: int) -> Tensor:
-    """(HW, 2): x and y of the cells' middles in pixels of the input, row by row."""
+def _corners(map_BCHW: Tensor, stride: int) -> Tensor:
+    """(HW, 2): x and y of the cells' upper left corners in pixels of the input, row by row."""
     height, width = map_BCHW.shape[2:]
     y_H1 = torch.arange(height, device=map_BCHW.device)[:, None]
     x_1W = torch.arange(width, device=map_BCHW.device)[None]
     cell_HW2 = torch.stack([x_1W + 0 * y_H1, y_H1 + 0 * x_1W], -1)
-    return (cell_HW2.reshape(-1, 2) + 0.5) * stride
+    return cell_HW2.reshape(-1, 2) * stride
