@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from espalier.layers.boxes import generalized_iou, to_corners
+from espalier.layers.boxes import generalized_iou, iou, to_corners
 from espalier.layers.matching import Objects
 from espalier.layers.unsaid import silent
 
@@ -85,7 +85,8 @@ def answers_of(said: Cells, picture: int, each: Objects, *, most: int) -> Answer
     suits_N, object_N = kept_NM.max(1)
     cell_P = suits_N.nonzero()[:, 0]
     object_P = object_N[cell_P]
-    overlap_M = giou_NM.clamp(min=0).masked_fill(kept_NM == 0, 0).amax(0)
+    overlap_KM = iou(to_corners(box_N4[best.indices]), to_corners(each.box_N4)[None], eps=EPS)
+    overlap_M = overlap_KM.masked_fill(best.values == 0, 0).amax(0)
     fit_P = suits_N[cell_P] / kept_NM.amax(0)[object_P] * overlap_M[object_P]
     return Answers(cell_P, object_P, fit_P)
 

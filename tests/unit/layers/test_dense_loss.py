@@ -48,6 +48,12 @@ def test_best_cell_is_to_say_its_overlap_and_others_less() -> None:
     assert 0 < found.fit_P[1] < 0.35 / 0.45
 
 
+def test_long_object_is_taught_by_cells_that_share_little_of_it() -> None:
+    said = cells([0.5, 0.5, 0.2, 0.2])  # the hull is far larger than both: GIoU is negative
+    found = answers(said, objects([0.5, 0.5, 0.9, 0.04]))
+    assert found.fit_P.tolist() == pytest.approx([0.008 / (0.04 + 0.036 - 0.008)], abs=1e-4)
+
+
 def test_no_more_cells_answer_than_are_wanted() -> None:
     said = cells(*([0.25 + 0.001 * n, 0.5, 0.4, 0.4] for n in range(3 * MOST)))
     assert len(answers(said, objects(LEFT)).cell_P) == MOST
