@@ -110,4 +110,15 @@ def too_few_detections(spec: Spec, facts: Facts) -> Iterator[Problem | Caution]:
     yield from too_few(spec, facts, "detections")
 
 
-CHECKS = (too_few_detections,)
+def no_map(spec: Spec, facts: Facts) -> Iterator[Problem | Caution]:
+    """Refuses a stride that is coarser than all of the backbone's maps."""
+    network: Any = spec.network
+    if facts.backbone is None or any(stride >= network.finest_stride for stride in facts.backbone.strides):
+        return
+    coarsest = max(facts.backbone.strides)
+    what = f"{facts.backbone.name} has no map of stride {network.finest_stride} px or more"
+    fix = "coarser levels than the backbone's are added anyway (network.levels)"
+    yield Problem("network.finest_stride", what, f"{coarsest} or less", fix)
+
+
+CHECKS = (no_map, too_few_detections)
