@@ -15,6 +15,7 @@ from espalier.actions.model_info import ModelInfo
 from espalier.actions.models import lookup
 from espalier.backbones.start import Start
 from espalier.bundle.manifest import Decode, Licence
+from espalier.data.class_pixels import class_pixels
 from espalier.data.index import UNKNOWN, Index
 from espalier.data.samples import Samples
 from espalier.data.tiles import TileSamples, cut_index, tile_samples
@@ -31,7 +32,7 @@ from espalier.spec.load import updated
 from espalier.spec.resolve import Decision, resolve
 from espalier.spec.sections import Spec
 from espalier.spec.training import TrainSpec
-from espalier.tasks.base import Decoder, Scores, Task, Tiled
+from espalier.tasks.base import Balanced, Decoder, Scores, Task, Tiled
 from espalier.vision.image import probe as probe_picture
 from espalier.vision.image import read_image
 from espalier.vision.prepare import Prepare
@@ -216,6 +217,7 @@ def facts_of(train: Index, begun: Begun, machine: Hardware, *, n_val: int) -> Fa
         n_val=n_val,
         classes=train.classes,
         class_counts=tuple(int(count) for count in train.picture_counts()),
+        class_pixels=_class_pixels(train, begun.task),
         median_size_hw=(int(median[0]), int(median[1])),
         bands=_most_common([info.bands for info in looked]),
         bits=_most_common([info.bits for info in looked]),
@@ -230,6 +232,11 @@ def facts_of(train: Index, begun: Begun, machine: Hardware, *, n_val: int) -> Fa
         joins_tiles=isinstance(begun.task, Tiled),
         tiles=cache(lambda tile_px, overlap: tile_facts(train, Tiling(tile_px, overlap), begun.spec.train)),
     )
+
+
+def _class_pixels(train: Index, task: Task) -> Callable[[], tuple[int, ...]] | None:
+    """Counted when it is first asked, since labels are painted or decoded for it."""
+    return cache(lambda: class_pixels(train, task, task)) if isinstance(task, Balanced) else None
 
 
 def tile_facts(train: Index, tiling: Tiling, spec: TrainSpec) -> TileFacts:

@@ -65,7 +65,8 @@ class Facts:
     n_train: int = 0
     n_val: int = 0
     classes: tuple[str, ...] = ()  # of the data, in its order
-    class_counts: tuple[int, ...] = ()  # labels of each class in the training set
+    class_counts: tuple[int, ...] = ()  # pictures of each class in the training set
+    class_pixels: Callable[[], tuple[int, ...]] | None = None  # labelled pixels of each class, where labels are pixels
     most_labels: int = 0  # in one picture
     multi_label: bool | None = None  # has some picture several labels, or none while others have one?
     median_size_hw: tuple[int, int] | None = None

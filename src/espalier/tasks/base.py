@@ -239,6 +239,9 @@ class Balanced(Protocol):
     def largest_share(self, sample: Sample, geometry: Geometry) -> float:
         """The commonest class's share of what is labelled in the input; NaN where nothing is."""
 
+    def pixels(self, sample: Sample, size_hw: tuple[int, int]) -> NDArray[np.int64]:
+        """(C,) how many pixels of a source of that size are labelled as each class."""
+
 
 @runtime_checkable
 class Covering(Protocol):

@@ -91,15 +91,15 @@ def epochs(spec: Spec, facts: Facts) -> tuple[int, str]:
 
 
 def balanced(spec: Spec, facts: Facts) -> tuple[tuple[float, ...] | str, str]:
-    """The root of the median class's count over each class's.
+    """The root of the median class's pixels over each class's.
 
-    By the counts themselves the rarest class would weigh thousands of times the commonest, and be seen everywhere.
+    By the pixels themselves the rarest class would weigh thousands of times the commonest, and be seen everywhere.
     """
-    if not facts.class_counts:
+    if facts.class_pixels is None:
         return "balanced", "the data is not known yet"
-    counts = [max(count, 1) for count in facts.class_counts]
+    counts = [max(count, 1) for count in facts.class_pixels()]
     weights = [(median(counts) / count) ** 0.5 for count in counts]
-    reason = "the root of the median class's count over each class's, so that rare classes count more"
+    reason = "the root of the median class's pixels over each class's, so that rare classes count more"
     return tuple(round(min(max(weight, 1 / MOST_WEIGHT), MOST_WEIGHT), 4) for weight in weights), reason
 
 

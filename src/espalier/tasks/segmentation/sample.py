@@ -14,7 +14,7 @@ from espalier.errors import DataError, Problem
 from espalier.tasks.base import Annotations
 from espalier.tasks.segmentation.prediction import BACKGROUND
 from espalier.vision import rle
-from espalier.vision.class_maps import ClassMap, dtype_of, ignored, to_input
+from espalier.vision.class_maps import ClassMap, counted, dtype_of, ignored, to_input
 from espalier.vision.geometry import Geometry
 from espalier.vision.mask_file import IGNORE, MaskFile
 from espalier.vision.mask_maps import to_input as outline_to_input
@@ -55,6 +55,11 @@ class SegmentationTarget:
         class_HW = found_HW.astype(np.int64)
         class_HW[found_HW == ignored(found_HW.dtype)] = IGNORE
         return class_HW
+
+    def pixels(self, size_hw: tuple[int, int], *, where: str = "") -> NDArray[np.int64]:
+        """(C,) how many pixels of the source are of each class. Raises as `class_map`."""
+        count_K = counted(self.class_map(size_hw, where=where))[: self.classes]
+        return np.pad(count_K, (0, self.classes - len(count_K)))
 
     def largest_share(self, geometry: Geometry) -> float:
         """The commonest class's share of the labelled pixels of the input; NaN without any. Raises as `class_map`."""

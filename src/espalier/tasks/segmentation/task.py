@@ -61,6 +61,11 @@ class SegmentationTask:
         share: float = sample.target.largest_share(geometry)
         return share
 
+    def pixels(self, sample: Sample, size_hw: tuple[int, int]) -> NDArray[np.int64]:
+        """(C,) the source's pixels of each class. Raises DataError for labels of another size."""
+        found_C: NDArray[np.int64] = sample.target.pixels(size_hw, where=sample.name)
+        return found_C
+
     def cut(self, sample: Sample, geometry: Geometry, *, min_visible: float) -> Sample:
         """The sample as it is: a pixel is inside or not."""
         return sample
