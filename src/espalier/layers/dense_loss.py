@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from espalier.layers.boxes import generalized_iou, iou, to_corners
 from espalier.layers.matching import Objects
+from espalier.layers.processes import mean_over_processes
 from espalier.layers.unsaid import silent
 
 SCORE_POWER, OVERLAP_POWER = 0.5, 4.0
@@ -46,7 +47,10 @@ class Answers:
 
 
 def dense_losses(said: Cells, objects: Sequence[Objects], *, answers: int, giou_eps: float) -> dict[str, Tensor]:
-    """The terms `class`, `l1` and `giou`, over the sum of the fits, at least 1; up to `answers` cells an object."""
+    """The terms `class`, `l1` and `giou`, with up to `answers` cells an object.
+
+    They are sums over the sum of all fits, the mean over all processes, at least 1.
+    """
     found = [answers_of(said, n, each, most=answers) for n, each in enumerate(objects)]
     image = torch.cat([torch.full_like(each.cell_P, n) for n, each in enumerate(found)])
     cell = torch.cat([each.cell_P for each in found])
@@ -57,7 +61,7 @@ def dense_losses(said: Cells, objects: Sequence[Objects], *, answers: int, giou_
     target[image, cell, labels] = fit.to(target.dtype)
     given = said.box_BN4[image, cell]
     giou = generalized_iou(to_corners(given), to_corners(wanted), eps=giou_eps)
-    divisor = fit.sum().clamp(min=1)
+    divisor = mean_over_processes(fit.sum()).clamp(min=1)
     return {
         "class": _varifocal(said, target, objects) / divisor,
         "l1": (functional.l1_loss(given, wanted, reduction="none").sum(-1) * fit).sum() / divisor,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.nn import functional
 
 from espalier.layers.boxes import generalized_iou, to_corners
 from espalier.layers.matching import ALPHA, GAMMA, Match, Objects
+from espalier.layers.processes import mean_over_processes
 from espalier.layers.unsaid import silent
 
 FIT_POWER = 1.5  # DEIM's γ
@@ -72,8 +73,4 @@ def fitted_sum(logits: Tensor, fit: Tensor, unsaid: Tensor | None = None) -> Ten
 def object_count(objects: Sequence[Objects]) -> float:
     """The labelled objects of the batch, the mean over all processes, at least 1."""
     count = float(sum(len(each.class_N) for each in objects))
-    if distributed.is_available() and distributed.is_initialized():
-        total = torch.tensor(count, device=objects[0].box_N4.device)
-        distributed.all_reduce(total)
-        count = float(total) / distributed.get_world_size()
-    return max(count, 1.0)
+    return max(float(mean_over_processes(torch.tensor(count, device=objects[0].box_N4.device))), 1.0)

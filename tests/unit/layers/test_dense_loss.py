@@ -92,6 +92,16 @@ def test_region_of_which_nothing_is_said_teaches_nothing() -> None:
     assert float(losses["class"]) == 0
 
 
+def test_divisor_is_the_mean_over_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = cells(LEFT, RIGHT)  # each fits: a divisor of 2
+    alone = losses_of(said, objects(LEFT, RIGHT))
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda total: total.add_(6))  # the other process has 6
+    together = losses_of(said, objects(LEFT, RIGHT))
+    assert float(together["class"]) == pytest.approx(float(alone["class"]) * 2 / 4, rel=1e-4)
+
+
 def test_gradients_reach_scores_and_boxes() -> None:
     said = cells([0.3, 0.5, 0.3, 0.3])
     said.logits_BNC.requires_grad_()
