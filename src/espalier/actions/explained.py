@@ -106,7 +106,8 @@ class Panel:
     @property
     def verdict(self) -> str:
         """In words."""
-        return f"{self.gain:+.2f} against random" + ("" if self.beats_random else ": no better than random")
+        worse = ", but not better than every random map" if self.gain > 0 else ": no better than random"
+        return f"{self.gain:+.2f} against random" + ("" if self.beats_random else worse)
 
     @property
     def line(self) -> str:

@@ -63,7 +63,7 @@ def to_input(class_HW: NDArray[Any], geometry: Geometry, *, outside: int) -> NDA
     return found_HW
 
 
-def exact(logits_Chw: NDArray[np.floating[Any]], geometry: Geometry) -> NDArray[np.int64]:
+def exact(logits_Chw: NDArray[np.floating[Any]], geometry: Geometry) -> ClassMap:
     """(H, W) of the source: the class whose logit is highest, bilinear between the middles of the map's cells.
 
     The cells share the whole input, its padding included; beyond the outermost middles logits are as there.
@@ -73,7 +73,7 @@ def exact(logits_Chw: NDArray[np.floating[Any]], geometry: Geometry) -> NDArray[
         for place, count, side in zip(_places(geometry), logits_Chw.shape[1:], geometry.input_hw, strict=True)
     )
     height, width = geometry.source_hw
-    found_HW = np.empty((height, width), np.int64)
+    found_HW = np.empty((height, width), dtype_of(logits_Chw.shape[0]))
     step = max(1, _VALUES_AT_ONCE // max(1, logits_Chw.shape[0] * width))
     for top in range(0, height, step):
         rows = slice(top, top + step)

@@ -19,13 +19,14 @@ import espalier
 from espalier.actions import explain
 from espalier.actions.api import call
 from espalier.actions.explain_blocks import alike, mean_figure
-from espalier.actions.explained import Side
+from espalier.actions.explained import Panel, Side
 from espalier.actions.model_info import ModelInfo
 from espalier.actions.models import is_model, lookup
 from espalier.cli import main
 from espalier.data.formats import read_index
 from espalier.data.split import split
 from espalier.errors import InputError, ModelError, Problem, SpecError, UsageError
+from espalier.explainer.faith import Faith
 from espalier.networks import registry
 from espalier.networks.card import build
 from espalier.spec.load import load_spec
@@ -384,3 +385,20 @@ def test_an_interval_goes_by_pictures():
     assert twice == once  # saying it twice makes nothing surer
     assert once.low is not None
     assert once.low < 3 < once.high
+
+
+@pytest.mark.parametrize(
+    ("scores", "words"),
+    [
+        ((0.2, 0.1), "+0.35 against random"),
+        ((0.7, 0.1), "+0.10 against random, but not better than every random map"),
+        ((0.7, 0.5), "-0.10 against random: no better than random"),
+    ],
+)
+def test_a_verdict_does_not_contradict_its_number(scores: tuple[float, ...], words: str) -> None:
+    def sure(insertion: float) -> Faith:
+        return Faith(deletion_S=np.zeros(3), insertion_S=np.full(3, insertion))
+
+    panel = Panel(1, "a", "", Side("A", "m", ""), "", "rise", "", "", "", 1.0, sure(0.5), tuple(map(sure, scores)), 0.0,
+                  "", "", "", np.zeros((1, 1), np.float32))  # fmt: skip
+    assert panel.verdict == words
