@@ -142,6 +142,28 @@ def test_exact_is_the_models_own_in_checkpoint_and_bundle(masks: Path, trained: 
     assert (by_bundle != predictors[1]([query])[0].class_HW).any()
 
 
+def test_pictures_seen_in_tiles_are_learnt_scored_and_deployed_as_wholes(
+    masks: Path, trained: Path, tmp_path: Path
+) -> None:
+    asked = spec(masks)
+    asked["network"] |= {"input": {"size_hw": [48, 48], "tile_px": 48, "tile_overlap": 0.25}}
+    asked["train"] |= {"epochs": 2, "evaluate_every_epochs": 2, "start_from": str(trained)}
+    asked["train"]["augment"] |= {"jitter": [0.5, 2.0], "class_share": 0.75}
+    espalier.train(asked, out=tmp_path / "run", progress=False)
+    espalier.export(tmp_path / "run", out=tmp_path / "exported", progress=False)
+    bundle = tmp_path / "exported" / "bundle"
+    scored = [
+        espalier.evaluate(model, data=str(masks / "val"), progress=False, out=tmp_path / f"scored-{n}")
+        for n, model in enumerate((tmp_path / "run", bundle))
+    ]
+    figures = [each["figures"] for each in scored]
+    assert scored[0]["pictures"] == 5  # not tiles
+    assert figures[0]["miou"]["value"] > 0.5
+    assert figures[0]["miou"]["value"] == pytest.approx(figures[1]["miou"]["value"], abs=1e-4)
+    (found,) = espalier.load(bundle).predict([str(masks / "val" / "images" / "001.png")])
+    assert found.class_HW.shape == (72, 96)
+
+
 def test_outlines_become_the_same_classes(masks: Path, tmp_path: Path) -> None:
     from espalier.data import convert
     from espalier.data.formats import read_splits

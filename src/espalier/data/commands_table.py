@@ -5,7 +5,9 @@ from __future__ import annotations
 from espalier.commands import Argument, Command
 
 _PATH = Argument(
-    "PATH", "a folder for each class, a CSV, a COCO, YOLO, VOC, KITTI, CVAT or Label Studio data set; a zip of one"
+    "PATH",
+    "a folder for each class, masks beside pictures, a CSV, a COCO, YOLO, VOC, KITTI, CVAT or Label Studio data set; a "
+    "zip of one",
 )
 _PATHS = Argument("PATHS", "data sets; several become train, val, test by their names or order", many=True)
 _OUT = Argument("OUT", "the folder to write; it must not be there yet, or be empty")
