@@ -64,3 +64,12 @@ def test_what_is_trained_from_a_model_has_its_licences(bound: Path, photos: Path
     assert [e["licence"] for e in Run.open(tmp_path / "child").events() if e["kind"] == "licence"] == ["CC-BY-NC-4.0"]
     with pytest.raises(LicenceError, match=r"licence CC-BY-NC-4\.0"):
         open_model(tmp_path / "child", licences="commercial")
+
+
+@pytest.mark.slow
+def test_fit_starts_from_a_model_and_has_its_licences(bound: Path, photos: Path, tmp_path: Path) -> None:
+    overrides = {**spec(photos, "any", bound), "fit.minutes": 0.1, "fit.label_curve": False, "evaluate.bootstrap": 0}
+    del overrides["data"]
+    espalier.fit(photos, out=tmp_path / "child", overrides=overrides, progress=False)
+    assert open_model(tmp_path / "child").licences == open_model(bound).licences
+    assert Run.open(tmp_path / "child").record.parent == str(bound)

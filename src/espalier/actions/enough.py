@@ -36,6 +36,7 @@ def train(
     """The protocol; `seconds` is what may be spent on training and trying, `where` says where `held_out` is from."""
     begin = time.perf_counter()
     known = frozen.embed(recipe, learn, run, seconds=EMBED_SHARE * seconds)
+    recipe = known.recipe
     apart = frozen.embed(recipe, held_out, run, beside=known)
     scored = _scored(known, apart, known.rows)
     first = Candidate(FROZEN, scored, time.perf_counter() - begin)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from espalier.actions.labels import subset
 from espalier.actions.recipe import Recipe
 from espalier.actions.scoring import Scored, scores_of
+from espalier.actions.start_from import inheriting
 from espalier.data.index import Index
 from espalier.errors import Problem, SpecError
 from espalier.networks import card as cards
@@ -86,7 +87,7 @@ def embed(
     When all would take more than `seconds`, only as many as fit are embedded, and this is said. Raises SpecError for a
     network that has no frozen path.
     """
-    model, probe = _probe(recipe) if beside is None else (beside.model, beside.probe)
+    recipe, model, probe = _probe(recipe, run) if beside is None else (beside.recipe, beside.model, beside.probe)
     begin = time.perf_counter()
     index = index if seconds is None else _fitting(recipe, probe, index, run, seconds)
     samples: Sequence[Sample] = recipe.samples(index)  # type: ignore[assignment]  # it has all that is used of one
@@ -99,12 +100,13 @@ def embed(
     return Frozen(recipe, probe, model, features_NF, stacked, tuple(truths), strata_of(index), start, spent)
 
 
-def _probe(recipe: Recipe) -> tuple[TrainableModel, Probe]:
+def _probe(recipe: Recipe, run: Run) -> tuple[Recipe, TrainableModel, Probe]:
     if recipe.card.probe is None:
         what = f"'{recipe.card.name}' has no head that could be fitted on frozen features"
         raise SpecError(Problem("network.name", what, fix="use `espalier train` with a spec"))
     model = recipe.build()
-    return model, cards.load(recipe.card.probe)(model, recipe.prepare, device=str(recipe.spec.train.device))
+    probe = cards.load(recipe.card.probe)(model, recipe.prepare, device=str(recipe.spec.train.device))
+    return inheriting(recipe, model, run), model, probe
 
 
 def _fitting(recipe: Recipe, probe: Probe, index: Index, run: Run, seconds: float) -> Index:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from espalier.actions.models import open_model
+from espalier.actions.recipe import Recipe
 from espalier.bundle.manifest import Licence
 from espalier.errors import ModelError, Problem
 from espalier.runs.run import Run
@@ -17,6 +18,20 @@ if TYPE_CHECKING:
     from espalier.layers.model import TrainableModel
 
 _SHOWN = 5  # names in a line
+
+
+def inheriting(recipe: Recipe, model: TrainableModel, run: Run) -> Recipe:
+    """The recipe with the licences of the model that `train.start_from` names, whose weights are put into `model`.
+
+    Raises what `start_from` raises.
+    """
+    parent = recipe.spec.train.start_from
+    if parent is None:
+        return recipe
+    found = start_from(model, parent, recipe.classes, run, licences=recipe.spec.licences)
+    for licence in found:
+        run.emit("licence", **licence.model_dump())
+    return replace(recipe, inherited=found)
 
 
 def start_from(

@@ -13,8 +13,7 @@ from espalier.actions.models import keep_decode, read_info
 from espalier.actions.pictures import Pictures
 from espalier.actions.recipe import Recipe
 from espalier.actions.scoring import Scored, figures_json, galleries, noted, score, words
-from espalier.actions.start_from import start_from
-from espalier.bundle.manifest import Licence
+from espalier.actions.start_from import inheriting
 from espalier.data.samples import Samples
 from espalier.errors import DataError, Problem, SpecError
 from espalier.layers.module_backend import ModuleBackend
@@ -49,7 +48,7 @@ def train(spec: Spec, run: Run) -> dict[str, Any]:
     _tell_data(data, run, resume=resume)
     plan = recipe.make(begun, data.train, n_val=len(data.val), run=run)
     model = plan.build()
-    plan = replace(plan, inherited=_inherited(plan, model, run, resume=resume))
+    plan = _resumed(plan, run) if resume else inheriting(plan, model, run)
     validation = Validation(plan, plan.samples(data.val))
     rehearsed = validation.rehearse(model)
     plan = _with_monitor(plan, rehearsed, run)
@@ -59,20 +58,11 @@ def train(spec: Spec, run: Run) -> dict[str, Any]:
     return _finish(plan, model, result, validation, run)
 
 
-def _inherited(plan: Recipe, model: TrainableModel, run: Run, *, resume: bool) -> tuple[Licence, ...]:
-    """The licences of the model that `train.start_from` names, whose weights are put into `model`.
-
-    A run that goes on has the weights in its checkpoint already, and there the licences too.
-    """
-    parent = plan.spec.train.start_from
-    if not parent:
-        return ()
-    if resume:
-        return read_info(run.path / "checkpoints" / "last").licences
-    found = start_from(model, parent, plan.classes, run, licences=plan.spec.licences)
-    for licence in found:
-        run.emit("licence", **licence.model_dump())
-    return found
+def _resumed(plan: Recipe, run: Run) -> Recipe:
+    """With what it inherited: a run that goes on has the weights in its checkpoint already, and there the licences."""
+    if plan.spec.train.start_from is None:
+        return plan
+    return replace(plan, inherited=read_info(run.path / "checkpoints" / "last").licences)
 
 
 @dataclass(frozen=True)

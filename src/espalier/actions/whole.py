@@ -13,6 +13,7 @@ from espalier.actions import finetune, frozen
 from espalier.actions.chosen import WHOLE, Candidate, Choice, Trained
 from espalier.actions.recipe import Recipe
 from espalier.actions.scoring import Scored, words
+from espalier.actions.start_from import inheriting
 from espalier.data.index import Index
 from espalier.runs.run import Run
 
@@ -27,6 +28,7 @@ def train(recipe: Recipe, learn: Index, held_out: Index, where: str, run: Run, *
     """The trained model and its scores; `seconds` is what may be spent, `where` says where `held_out` is from."""
     begin = time.perf_counter()
     model = recipe.build()
+    recipe = inheriting(recipe, model, run)
     minutes = (1 - SCORING_SHARE) * seconds / 60
     run.say(f"training as a whole: at most {recipe.spec.train.epochs} epochs, {minutes:.1f} minutes by the clock")
     recipe = recipe.with_train(minutes=minutes, by_clock=True)
