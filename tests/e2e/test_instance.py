@@ -13,6 +13,7 @@ from tests.e2e.objects import COLOURS
 
 import espalier
 from espalier.errors import SpecError
+from espalier.networks import registry
 from espalier.runs.run import Run
 
 pytestmark = pytest.mark.slow
@@ -125,3 +126,21 @@ def test_a_task_that_the_network_does_not_is_told(outlines: Path, tmp_path: Path
     with pytest.raises(SpecError, match=r"this dino does detection") as told:
         espalier.fit(str(outlines / "train"), out=tmp_path / "fit", overrides=asked, progress=False)
     assert "network.masks=true" in str(told.value)
+
+
+def test_fit_takes_a_network_for_outlines_and_makes_a_verified_bundle(outlines: Path, tmp_path: Path) -> None:
+    (card,) = (card for card in registry.for_task("instance") if card.fit_presets_for("instance"))
+    assert card.fit_preset("instance", "cpu", 600) == "nano_masks"
+    overrides = {
+        "network": {"name": card.name, "preset": "tiny_masks"}, "fit.minutes": 2, "train.epochs": 20, "train.lr": 0.002,
+        "train.augment.scale": [1, 1], "train.tensorboard": False, "evaluate.bootstrap": 10, "evaluate.pictures": 2,
+        "fit.report": False,
+    }  # fmt: skip
+    run = tmp_path / "run"
+    result = espalier.fit(str(outlines / "train"), out=run, overrides=overrides, progress=False)
+    assert (result["task"], result["network"]) == ("instance", card.name)
+    assert result["figures"]["ap50"]["value"] > 0.2
+    manifest = json.loads((run / "bundle" / "bundle.json").read_text())
+    assert manifest["decode"]["name"] == "dense_masks"
+    (found,) = espalier.load(run / "bundle").predict([str(outlines / "val" / "001.png")])
+    assert all(tuple(mask["size"]) == (72, 96) for mask in found.mask)

@@ -46,12 +46,18 @@ class Answers:
     fit_P: Tensor
 
 
-def dense_losses(said: Cells, objects: Sequence[Objects], *, answers: int, giou_eps: float) -> dict[str, Tensor]:
-    """The terms `class`, `l1` and `giou`, with up to `answers` cells an object.
+def all_answers(said: Cells, objects: Sequence[Objects], *, most: int) -> list[Answers]:
+    """Of each picture, with up to `most` cells an object."""
+    return [answers_of(said, n, each, most=most) for n, each in enumerate(objects)]
+
+
+def dense_losses(
+    said: Cells, objects: Sequence[Objects], found: Sequence[Answers], *, giou_eps: float
+) -> dict[str, Tensor]:
+    """The terms `class`, `l1` and `giou` for these answers.
 
     They are sums over the sum of all fits, the mean over all processes, at least 1.
     """
-    found = [answers_of(said, n, each, most=answers) for n, each in enumerate(objects)]
     image = torch.cat([torch.full_like(each.cell_P, n) for n, each in enumerate(found)])
     cell = torch.cat([each.cell_P for each in found])
     labels = torch.cat([o.class_N[each.object_P] for o, each in zip(objects, found, strict=True)])

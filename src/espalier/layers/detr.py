@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from espalier.layers.deformable_transformer import Perceptron
 from espalier.layers.levels import Tokens
+from espalier.layers.mask_head import MaskMaps
 from espalier.layers.matching import Costs, Match, Objects, match
 from espalier.layers.set_loss import object_count, set_losses
 
@@ -94,11 +95,12 @@ class Encoded:
     padded_BHW: Tensor  # of the whole input
     fine_BCHW: Tensor | None = None
 
-    def finest_level(self) -> Tensor:
-        """(B, C, H, W): the memory of the finest level."""
+    def mask_maps(self) -> MaskMaps:
+        """The memory of the finest level, and what else masks are drawn from."""
         height, width = self.tokens.sizes_hw[0]
         level_BNC = self.memory_BNC[:, : height * width]
-        return level_BNC.transpose(1, 2).reshape(-1, level_BNC.shape[2], height, width)
+        finest_BCHW = level_BNC.transpose(1, 2).reshape(-1, level_BNC.shape[2], height, width)
+        return MaskMaps(finest_BCHW, self.fine_BCHW, self.padded_BHW)
 
 
 def class_head(width: int, classes: int) -> nn.Linear:

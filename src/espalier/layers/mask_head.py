@@ -7,13 +7,13 @@ looks is told by the sines of its box against the sines of the map's cells.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from espalier.layers.deformable_transformer import Perceptron
-from espalier.layers.detr import Encoded
 from espalier.layers.positions import box_positions, cell_positions
 
 STRIDE = 4  # px of the network's input, of the map that masks are drawn on
@@ -21,11 +21,20 @@ _GROUPS = 8
 _BOX_NUMBERS = (1, 0, 2, 3)  # cy, cx, w, h
 
 
+@dataclass(frozen=True)
+class MaskMaps:
+    """What masks are drawn from: the finest map that queries read, and the backbone's own of stride 4 if it has one."""
+
+    finest_BCHW: Tensor
+    fine_BCHW: Tensor | None
+    padded_BHW: Tensor  # of the whole input
+
+
 class MaskHead(nn.Module):
     """`features` makes the map, `kernels` what each query multiplies it with.
 
     `fine` are the channels of the backbone's map of stride 4, None where it has none; `enlarge` is how many times finer
-    than the encoder's finest level the map is.
+    than the finest map that queries read the map is.
     """
 
     def __init__(self, fine: int | None, width: int, channels: int, *, enlarge: float) -> None:
@@ -43,21 +52,21 @@ class MaskHead(nn.Module):
         self.position = nn.Linear(2 * width, width)
         self.perceptron = Perceptron(width, width, channels, 3)
 
-    def features(self, encoded: Encoded) -> Tensor:
+    def features(self, maps: MaskMaps) -> Tensor:
         """(B, channels, ⌈H/4⌉, ⌈W/4⌉) float32: the map, whose cells cover 4 × 4 px of the input from the top left."""
-        padded = encoded.padded_BHW[:, ::STRIDE, ::STRIDE]
+        padded = maps.padded_BHW[:, ::STRIDE, ::STRIDE]
         # Not centred ones: where there is no picture they divide by nothing, and the map would see wild numbers.
         places = cell_positions(padded, self.hidden, temperature=20.0, centred=False)
-        coarse: Tensor = self.coarse(encoded.finest_level())
+        coarse: Tensor = self.coarse(maps.finest_BCHW)
         coarse = functional.interpolate(coarse, scale_factor=self.enlarge, mode="bilinear", align_corners=False)
         mixed: Tensor = _fitted(coarse, padded) + self.place(places.to(coarse.dtype))
-        if self.lateral is not None and encoded.fine_BCHW is not None:
-            mixed = mixed + _fitted(self.lateral(encoded.fine_BCHW), padded)
+        if self.lateral is not None and maps.fine_BCHW is not None:
+            mixed = mixed + _fitted(self.lateral(maps.fine_BCHW), padded)
         out: Tensor = self.mix(mixed)
         return out.float()
 
     def kernels(self, stream_QC: Tensor, box_Q4: Tensor) -> Tensor:
-        """(…, Q, channels) float32: of the decoder's normed stream and the boxes that it says."""
+        """(…, Q, channels) float32: of what a query says its box from, and the box."""
         places = box_positions(box_Q4.detach(), stream_QC.shape[-1] // 2, order=_BOX_NUMBERS)
         out: Tensor = self.perceptron(stream_QC + self.position(places.to(stream_QC.dtype)))
         return out.float()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from espalier.layers.detr import Encoded, Said
+from espalier.layers.detr import Said
 from espalier.layers.mask_head import STRIDE, MaskHead
 from espalier.layers.matching import Match, Objects
 from espalier.layers.set_loss import object_count
@@ -88,7 +88,7 @@ class Points:
 def sampled(features_BEhw: Tensor, outlined: Outlined, kernel_RE: Tensor, count: int) -> Points:
     """About `count` points an object: some anywhere, some by its box, most where the mask of this kernel is least sure.
 
-    `kernel_RE` is each object's best present answer, without gradient; 0 where it has none.
+    `kernel_RE` is each object's present answer, without gradient; 0 where it has none.
     """
     anywhere, near = (max(1, round(share * count)) for share in SHARES)
     unsure = max(1, count - anywhere - near)
@@ -157,7 +157,7 @@ class MaskScorer:
     def of(
         cls,
         head: MaskHead,
-        encoded: Encoded,
+        features_BEhw: Tensor,
         outlined: Outlined,
         said: Said,
         matches: Sequence[Match],
@@ -165,16 +165,16 @@ class MaskScorer:
         weights: MaskWeights,
         points: int,
     ) -> MaskScorer:
-        """At about `points` points an object, most of them where the masks of `said` are least sure."""
-        features_BEhw = head.features(encoded)
+        """At about `points` points an object, most where the masks of `said`, together, are least sure."""
         kernel_RE = features_BEhw.new_zeros(len(outlined.picture_R), features_BEhw.shape[1])
         with torch.no_grad():
             kernel_KE, row_K = _kernels(head, outlined, said, matches)
-            kernel_RE[row_K] = kernel_KE
+            counts_R = torch.bincount(row_K, minlength=len(kernel_RE)).clamp(min=1)
+            kernel_RE = kernel_RE.index_add(0, row_K, kernel_KE) / counts_R[:, None]
         return cls(head, outlined, sampled(features_BEhw, outlined, kernel_RE, points), weights)
 
-    def __call__(self, said: Said, matches: Sequence[Match], groups: int = 1) -> dict[str, Tensor]:
-        """The weighted terms `mask` and `dice`; each object has an answer in each of the groups."""
+    def __call__(self, said: Said, matches: Sequence[Match], groups: float = 1) -> dict[str, Tensor]:
+        """The weighted terms `mask` and `dice`; an object has `groups` answers, in the mean."""
         kernel_KE, row_K = _kernels(self.head, self.outlined, said, matches)
         terms = mask_losses(kernel_KE, row_K, self.points, self.outlined.divisor * groups)
         return {"mask": self.weights.mask * terms["mask"], "dice": self.weights.dice * terms["dice"]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from espalier.layers.dense_loss import Answers, Cells, answers_of, dense_losses
+from espalier.layers.dense_loss import Answers, Cells, all_answers, answers_of, dense_losses
 from espalier.layers.matching import Objects
 from espalier.layers.unsaid import Unsaid
 
@@ -31,7 +31,7 @@ def answers(said: Cells, each: Objects) -> Answers:
 
 
 def losses_of(said: Cells, each: Objects) -> dict[str, torch.Tensor]:
-    return dense_losses(said, [each], answers=MOST, giou_eps=1e-6)
+    return dense_losses(said, [each], all_answers(said, [each], most=MOST), giou_eps=1e-6)
 
 
 def test_cells_answer_for_the_object_that_they_lie_in() -> None:

@@ -51,7 +51,7 @@ def encoded(size_hw: tuple[int, int], *, fine_hw: tuple[int, int] | None) -> Enc
 def test_the_map_has_a_cell_for_each_four_pixels(fine_hw: tuple[int, int] | None, channels: int | None) -> None:
     """Whether the encoder rounds down or up, or has no such map."""
     head = MaskHead(channels, 32, 12, enlarge=2.0)
-    assert head.features(encoded((33, 66), fine_hw=fine_hw)).shape == (2, 12, 9, 17)
+    assert head.features(encoded((33, 66), fine_hw=fine_hw).mask_maps()).shape == (2, 12, 9, 17)
     assert head.kernels(torch.randn(2, 5, 32), torch.rand(2, 5, 4)).shape == (2, 5, 12)
 
 
@@ -131,7 +131,8 @@ def test_answers_in_any_order_meet_their_own_object() -> None:
 
 def scorer(labels: Outlined, head: MaskHead, said: Said, matches: list[Match]) -> MaskScorer:
     seen = encoded((16, 32), fine_hw=None)
-    return MaskScorer.of(head, seen, labels, said, matches, weights=MaskWeights(2.0, 3.0), points=64)
+    features = head.features(seen.mask_maps())
+    return MaskScorer.of(head, features, labels, said, matches, weights=MaskWeights(2.0, 3.0), points=64)
 
 
 def test_nothing_outlined_costs_nothing_and_reaches_every_parameter() -> None:

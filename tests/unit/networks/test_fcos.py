@@ -1,4 +1,4 @@
-"""FCOS: what a cell says, and that it learns."""
+"""FCOS: what a cell says, and that it learns, masks too."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_cells_lie_in_the_middle_of_their_pixels_and_begin_with_boxes_of_their_l
     with torch.no_grad():
         for layer in (given.head.sides, given.head.classes):
             layer.weight.zero_()
-        cells = given.cells(torch.randn(1, 3, 64, 96), torch.tensor([[64, 96]]))
+        cells = given.see(torch.randn(1, 3, 64, 96), torch.tensor([[64, 96]])).cells
     place_N2 = cells.place_BN2[0] * torch.tensor([96, 64])
     assert place_N2[:2].tolist() == [[8, 8], [24, 8]]  # row by row
     assert place_N2[24].tolist() == [16, 16]
@@ -47,7 +47,7 @@ def test_cells_lie_in_the_middle_of_their_pixels_and_begin_with_boxes_of_their_l
 
 def test_a_cell_that_shows_padding_alone_says_nothing() -> None:
     with torch.no_grad():
-        said = model().eval().cells(torch.randn(1, 3, 64, 96), torch.tensor([[64, 40]]))
+        said = model().eval().see(torch.randn(1, 3, 64, 96), torch.tensor([[64, 40]])).cells
     column_N = torch.arange(24) % 6
     assert said.silent_BN[0, :24].tolist() == (column_N * 16 >= 40).tolist()
     assert (said.logits_BNC[said.silent_BN] == NEVER).all()
@@ -57,7 +57,7 @@ def test_a_cell_that_shows_padding_alone_says_nothing() -> None:
 @pytest.mark.parametrize("valid_hw", [(4, 96), (64, 4), (1, 1)])
 def test_a_picture_thinner_than_half_a_cell_is_spoken_of(valid_hw: tuple[int, int]) -> None:
     with torch.no_grad():
-        said = model().eval().cells(torch.randn(1, 3, 64, 96), torch.tensor([valid_hw]))
+        said = model().eval().see(torch.randn(1, 3, 64, 96), torch.tensor([valid_hw])).cells
     cells_hw = [-(-side // 16) for side in valid_hw]
     assert int((~said.silent_BN[0, :24]).sum()) == cells_hw[0] * cells_hw[1]
     assert torch.isfinite(said.box_BN4).all()
@@ -75,3 +75,35 @@ def test_learns_an_object_by_heart() -> None:
     best = int(said["logits"].max(-1).values[0].argmax())
     assert int(said["logits"][0, best].argmax()) == 1
     assert said["boxes"][0, best].tolist() == pytest.approx([0.5, 0.5, 0.4, 0.6], abs=0.08)
+
+
+@pytest.mark.parametrize("known", [(True, False), (False, False)])
+def test_objects_without_an_outline_teach_boxes_alone(known: tuple[bool, bool]) -> None:
+    torch.manual_seed(0)
+    given = build(FcosSpec.model_validate({**SPEC, "masks": True}), ("red", "green")).train()
+    mask = torch.zeros(2, 64, 96, dtype=torch.uint8)
+    mask[0, :32] = 1
+    targets = {
+        "class_N": [torch.tensor([0, 1])],
+        "box_N4": [torch.tensor([[0.5, 0.25, 1.0, 0.5], [0.5, 0.75, 1.0, 0.5]])],
+        "mask_NHW": [mask],
+        "masked_N": [torch.tensor(known)],
+    }
+    inputs = {"image": torch.randn(1, 3, 64, 96), "valid_hw": torch.tensor([[64, 96]])}
+    losses = given.losses(Batch(inputs, targets))
+    losses["total"].backward()  # type: ignore[no-untyped-call]
+    assert torch.isfinite(losses["total"])
+    assert (losses["mask"].item() > 0) == any(known)
+    assert all(p.grad is not None for p in given.parameters())  # several processes wait for each
+
+
+def test_what_the_padding_holds_changes_no_mask() -> None:
+    torch.manual_seed(0)
+    given = build(FcosSpec.model_validate({**SPEC, "masks": True}), ("red", "green")).eval()
+    image, valid_hw = torch.randn(1, 3, 64, 96), torch.tensor([[50, 60]])
+    other = image.clone()
+    other[:, :, 50:], other[..., 60:] = 9.0, -3.0
+    with torch.no_grad():
+        one, two = (given(image=each, valid_hw=valid_hw) for each in (image, other))
+    assert one["mask_features"].shape == (1, 32, 16, 24)
+    assert all(torch.equal(one[key], two[key]) for key in one)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from espalier.networks.card import DecodeRule, FitPreset, Network
+from espalier.networks.card import DecodeRule, Network
 from espalier.networks.dino.spec import DinoSpec
 from espalier.networks.object_queries_card import decode as decode_boxes
 from espalier.networks.object_queries_card import prepare
@@ -34,11 +34,6 @@ CARD = Network(
     licence="Apache-2.0",
     dynamic_size=True,
     official="espalier.networks.dino.official:FAMILY",
-    fit_presets=(
-        FitPreset("base_masks", accelerated=True, minutes=60),
-        FitPreset("small_masks", accelerated=True),
-        FitPreset("nano_masks"),
-    ),
     switches={"masks": "instance"},
     needs_maps=True,
     published=PublishedFile(__name__),

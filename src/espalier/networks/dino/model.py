@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from espalier.layers.deformable_transformer import DecoderLayer, Perceptron, best_tokens, on_levels, proposals, refined
-from espalier.layers.dense_loss import Cells, dense_losses
+from espalier.layers.dense_loss import Cells, all_answers, dense_losses
 from espalier.layers.detr import Encoded, Said, box_head, class_head
 from espalier.layers.mask_head import STRIDE, MaskHead
 from espalier.layers.mask_loss import MaskScorer, MaskWeights, Outlined
@@ -173,7 +173,7 @@ class Dino(ObjectQueries):
         if self.masks is not None:
             assert last.stream_BQC is not None
             outputs["mask_kernels"] = self.masks.kernels(last.stream_BQC, last.box_BQ4)
-            outputs["mask_features"] = self.masks.features(encoded)
+            outputs["mask_features"] = self.masks.features(encoded.mask_maps())
         return outputs
 
     def _mask_head(self, spec: DinoSpec) -> MaskHead:
@@ -208,7 +208,12 @@ class Dino(ObjectQueries):
         terms = self.layer_terms(plain, objects, matches)
         terms["encoder"] = self.criterion.weights.total(self.criterion(chosen.said, objects))
         if self.dense_weight:
-            dense = dense_losses(chosen.every, objects, answers=TOKENS, giou_eps=self.criterion.giou_eps)
+            dense = dense_losses(
+                chosen.every,
+                objects,
+                all_answers(chosen.every, objects, most=TOKENS),
+                giou_eps=self.criterion.giou_eps,
+            )
             terms["dense"] = self.dense_weight * self.criterion.weights.total(dense)
         if noised is not None and count:
             terms["denoising"] = self._denoised(shaken, noised)
@@ -226,7 +231,10 @@ class Dino(ObjectQueries):
     ) -> MaskScorer:
         """Scores masks at points that are drawn once for all layers, most where the last layer is least sure."""
         outlined = Outlined.of(labelled(batch), batch.targets, batch.inputs["valid_hw"])
-        return MaskScorer.of(head, encoded, outlined, said, matches, weights=self.mask_weights, points=self.mask_points)
+        features_BEhw = head.features(encoded.mask_maps())
+        return MaskScorer.of(
+            head, features_BEhw, outlined, said, matches, weights=self.mask_weights, points=self.mask_points
+        )
 
     def _denoised(self, parts: Sequence[Said], noised: Noised) -> Tensor:
         """The weighted loss of the noised queries, over all layers."""

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
+from espalier.networks.masks_spec import MaskLossSpec, OutliningSpec
 from espalier.networks.object_queries_spec import ObjectQueriesSpec, SetLossSpec
 from espalier.spec.fields import Model, Tunable, knob
 
@@ -26,7 +27,7 @@ class DenoisingSpec(Model):
     labels: int = knob(0, "Labels that the noised queries know, as many as classes or more; 0: the classes", ge=0)
 
 
-class DinoLossSpec(SetLossSpec):
+class DinoLossSpec(SetLossSpec, MaskLossSpec):
     """As the paper's: the class counts half as much as in the matching."""
 
     class_weight: float = knob(1.0, "Weight of the focal loss of the classes", ge=0, le=100)
@@ -37,12 +38,9 @@ class DinoLossSpec(SetLossSpec):
         ge=0,
         le=100,
     )
-    mask_weight: float = knob(2.0, "Weight of the cross entropy of the masks' points", ge=0, le=100)
-    dice_weight: float = knob(2.0, "Weight of the Dice loss of the masks' points", ge=0, le=100)
-    mask_points: int = knob(1024, "Points of an object at which its masks are scored, about", ge=8, le=65536)
 
 
-class DinoSpec(ObjectQueriesSpec):
+class DinoSpec(ObjectQueriesSpec, OutliningSpec):
     """DINO on any backbone."""
 
     name: str = knob("dino", "The network's name")
@@ -54,10 +52,6 @@ class DinoSpec(ObjectQueriesSpec):
         "learnt",
         "What queries begin with: vectors learnt for each rank, as published; or the tokens that they were picked "
         "from, whose order then does not matter",
-    )
-    masks: bool = knob(False, "Outline each object, too: the network then does the task instance")
-    mask_width: int = knob(
-        32, "With masks: channels of the map that each query's kernel is multiplied with", ge=4, le=512
     )
     position_temperature: float = knob(20.0, "Temperature of the sine positions of cells", gt=0, le=1e6)
     centred_positions: bool = knob(False, "Sine positions count from the middle of the first cell, not from its end")

@@ -18,11 +18,10 @@ def prepare(spec: NetworkSpec) -> Prepare:
 
 
 def decode(spec: NetworkSpec) -> DecodeRule:
-    """The surest answers without doubles."""
+    """The surest answers without doubles, with their masks where there are some."""
     assert isinstance(spec, FcosSpec)
-    return DecodeRule(
-        "dense_sigmoid", 1, {"top": spec.detections, "candidates": spec.candidates, "overlap": spec.overlap}
-    )
+    params = {"top": spec.detections, "candidates": spec.candidates, "overlap": spec.overlap}
+    return DecodeRule("dense_masks" if spec.masks else "dense_sigmoid", 1, params)
 
 
 CARD = Network(
@@ -43,6 +42,10 @@ CARD = Network(
         FitPreset("base", accelerated=True, minutes=60),
         FitPreset("small", accelerated=True),
         FitPreset("nano"),
+        FitPreset("base_masks", accelerated=True, minutes=60),
+        FitPreset("small_masks", accelerated=True),
+        FitPreset("nano_masks"),
     ),
+    switches={"masks": "instance"},
     needs_maps=True,
 )

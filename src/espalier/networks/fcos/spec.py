@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from espalier.networks.detector_spec import DetectorSpec
 from espalier.networks.fcos.rules import RULES
-from espalier.spec.fields import Model, Tunable, knob
+from espalier.networks.masks_spec import MaskLossSpec, OutliningSpec
+from espalier.spec.fields import Tunable, knob
 
 
-class FcosLossSpec(Model):
+class FcosLossSpec(MaskLossSpec):
     """What is minimised."""
 
     class_weight: float = knob(1.0, "Weight of the varifocal loss of the classes", ge=0, le=100)
@@ -18,7 +18,7 @@ class FcosLossSpec(Model):
     answers: int = knob(10, "Cells that answer for an object at most", ge=1, le=1000, tunable=Tunable(4, 16))
 
 
-class FcosSpec(DetectorSpec):
+class FcosSpec(OutliningSpec):
     """A backbone, a feature pyramid, and a head that the cells of all levels share."""
 
     rules: ClassVar[Mapping[str, Any]] = RULES
