@@ -155,7 +155,7 @@ def classes_and_labels(index: Index, seen: Scan) -> Iterator[Finding]:
     fullest = int(per_picture.argmax()) if len(index) else 0
     if len(index) and per_picture[fullest] > MANY:
         what = f"the fullest picture has {per_picture[fullest]} labels"
-        fix = "a detector finds no more than network.detections says, one with object queries no more than network.queries"
+        fix = "a detector finds no more than network.detections says, and no more than it has queries (network.queries)"
         yield Finding("info", "many-labels", index.name(fullest), what, fix, (fullest,))
     bare = np.flatnonzero((per_picture == 0) & ~_has_mask(index))
     if len(bare):
