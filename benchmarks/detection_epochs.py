@@ -1,6 +1,6 @@
 """AP by epoch: DINO with and without denoising, Deformable DETR plain and two-stage; same encoder, pictures and seeds.
 
-    python benchmarks/detection_epochs.py [--pictures drawn] [--epochs 20] [--every 2] [--seeds 3]
+    python benchmarks/detection_epochs.py [--pictures drawn] [--epochs 40] [--every 4] [--seeds 3]
 
 `--pictures drawn` takes 200 drawn pictures to learn from and 100 others to score on (detectors/drawn_shapes.py), and a
 network small enough for a minute a training, from random weights: the preset `tiny` with 20 queries on three levels,
@@ -114,8 +114,8 @@ def main() -> int:
     """0 when all were trained."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", choices=SHAPES, default="drawn")
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--every", type=int, default=2, help="epochs between two scores")
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--every", type=int, default=4, help="epochs between two scores")
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
     score = 0.0

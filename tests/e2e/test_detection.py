@@ -219,6 +219,8 @@ def test_pictures_without_any_box_are_refused(tmp_path: Path) -> None:
     draw_objects(tmp_path / "bare", count=5, empty=5)
     with pytest.raises(DataError):
         espalier.fit(tmp_path / "bare", out=tmp_path / "x", progress=False)
+    with pytest.raises(DataError, match="no picture to learn from has a label"):
+        espalier.train(detector_spec(tmp_path / "bare"), out=tmp_path / "y", progress=False)
 
 
 def test_a_class_that_training_never_shows_is_told(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from espalier.data.class_pixels import class_pixels
 from espalier.data.index import UNKNOWN, Index
 from espalier.data.samples import Samples
 from espalier.data.tiles import TileSamples, cut_index, tile_samples
-from espalier.errors import Problem, SpecError
+from espalier.errors import DataError, Problem, SpecError
 from espalier.networks import card as cards
 from espalier.networks.card import Network
 from espalier.networks.input import tiling
@@ -147,6 +147,9 @@ def make(begun: Begun, train: Index, *, n_val: int, run: Run) -> Recipe:
     """The recipe for these training pictures; every decision is told and kept. Raises SpecError."""
     from espalier.trainer.devices import hardware
 
+    if not train.classes:
+        fix = "label some; `espalier data check` tells what is found"
+        raise DataError(Problem(train.source, "no picture to learn from has a label", fix=fix))
     _refuse_blending(begun.spec, begun.task)
     _refuse_tiles(begun.spec, begun.task)
     spec, decisions = resolve(begun.spec, facts_of(train, begun, hardware(), n_val=n_val))

@@ -41,7 +41,7 @@ class DenseSigmoid:
     ) -> list[Detections]:
         asked = _Asked(
             int(number(params, "top", TOP, low=1, high=100_000)),
-            int(number(params, "candidates", CANDIDATES, low=1, high=100_000)),
+            int(number(params, "candidates", CANDIDATES, low=1, high=1_000_000)),
             number(params, "overlap", OVERLAP, low=0.0, high=1.0),
             number(params, "threshold", THRESHOLD, low=0.0, high=1.0),
             switch(params, "clip", True),
