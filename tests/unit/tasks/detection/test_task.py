@@ -168,7 +168,7 @@ def test_a_target_comes_back_through_the_decoder() -> None:
     [
         ({"logits": np.zeros((1, 2, 2))}, {}, "no output 'boxes'"),
         ({"logits": np.zeros((1, 2, 3)), "boxes": np.zeros((1, 2, 4))}, {}, "2 classes"),
-        ({"logits": np.zeros((1, 2, 2)), "boxes": np.zeros((1, 3, 4))}, {}, "a box for each query"),
+        ({"logits": np.zeros((1, 2, 2)), "boxes": np.zeros((1, 3, 4))}, {}, "a box for each answer"),
         ({"logits": np.full((1, 2, 2), np.nan), "boxes": np.zeros((1, 2, 4))}, {}, "NaN"),
         ({"logits": np.zeros((1, 2, 2)), "boxes": np.zeros((1, 2, 4))}, {"top": 0}, "top"),
         ({"logits": np.zeros((1, 2, 2)), "boxes": np.zeros((1, 2, 4))}, {"threshold": 2}, "threshold"),

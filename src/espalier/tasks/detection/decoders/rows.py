@@ -21,10 +21,10 @@ def rows(outputs: Mapping[str, NDArray[Any]], classes: int) -> tuple[Rows, Rows]
     logits_BQC, box_BQ4 = output(outputs, "logits"), output(outputs, "boxes")
     if logits_BQC.ndim != 3 or logits_BQC.shape[2] != classes:
         what = f"output 'logits' has shape {logits_BQC.shape}"
-        raise ModelError(Problem("", what, f"expected (batch, queries, {classes} classes)"))
+        raise ModelError(Problem("", what, f"expected (batch, answers, {classes} classes)"))
     if box_BQ4.shape != (*logits_BQC.shape[:2], 4):
         what = f"output 'boxes' has shape {box_BQ4.shape}"
-        raise ModelError(Problem("", what, f"expected {(*logits_BQC.shape[:2], 4)}, a box for each query"))
+        raise ModelError(Problem("", what, f"expected {(*logits_BQC.shape[:2], 4)}, a box for each answer"))
     return logits_BQC, box_BQ4
 
 
