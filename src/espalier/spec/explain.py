@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from espalier.errors import Problem
 from espalier.spec.describe import FieldInfo, branches, choices, field_at, fields, section_of, type_words
 from espalier.spec.fields import OUT_OF_RANGE
+from espalier.spec.sections import NetworkSpec
 from espalier.spec.source import Path, Source, dotted
 from espalier.spec.yaml_text import written
 
@@ -113,7 +114,10 @@ def _meant(place: _Place, spec_class: type[BaseModel]) -> str:
     elsewhere = [field for field in fields(spec_class) if field.path.rpartition(".")[2] == name]
     if elsewhere:
         return _did_you_mean(elsewhere[0].path, elsewhere[0])
-    return f"the fields {'here' if parent else 'at the top'} are: {', '.join(place.section.model_fields)}"
+    listed = ", ".join(place.section.model_fields)
+    if place.section is NetworkSpec:
+        return f"the fields of every network are: {listed}; for a network's own, say which it is, as in network.name=fcos"
+    return f"the fields {'here' if parent else 'at the top'} are: {listed}"
 
 
 def _did_you_mean(name: str, field: FieldInfo | None) -> str:

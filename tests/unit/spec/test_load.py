@@ -190,3 +190,8 @@ def test_updated_and_mapping_round_trip(lookup: Lookup) -> None:
     assert isinstance(spec.network, BaseModel)
     with pytest.raises(SpecError, match=r"train.lr: -1 is out of range"):
         updated(spec, {"train": {"lr": -1}}, lookup=lookup)
+
+
+def test_a_network_s_own_field_without_the_network_s_name_says_so(lookup: Lookup) -> None:
+    with pytest.raises(SpecError, match=r"network\.loss: unknown field(.|\n)*say which it is, as in network\.name="):
+        load_spec(None, overrides=["network.loss.kind=focal"], lookup=lookup)
