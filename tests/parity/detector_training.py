@@ -13,9 +13,9 @@ from torch import Tensor
 
 from espalier.layers.matching import Match
 from espalier.layers.model import Batch
+from espalier.networks.detector import labelled
 from espalier.networks.dino.denoising import Draws, Noised
 from espalier.networks.dino.model import Dino
-from espalier.networks.detector import labelled
 from espalier.networks.object_queries import ObjectQueries
 from parity.compare import compare_output
 from parity.detector import Call, Detector, Recorder

@@ -116,7 +116,7 @@ def _meant(place: _Place, spec_class: type[BaseModel]) -> str:
         return _did_you_mean(elsewhere[0].path, elsewhere[0])
     listed = ", ".join(place.section.model_fields)
     if place.section is NetworkSpec:
-        return f"the fields of every network are: {listed}; for a network's own, say which it is, as in network.name=fcos"
+        return f"every network has: {listed}; for a network's own, say which it is, as in network.name=fcos"
     return f"the fields {'here' if parent else 'at the top'} are: {listed}"
 
 

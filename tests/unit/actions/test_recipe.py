@@ -80,7 +80,8 @@ def test_of_16_bits_those_are_counted_that_the_pictures_use(tmp_path: Path) -> N
         train = assemble(
             root=str(tmp_path), source="", format="coco", paths=paths, classes=["cat"], image_row=none, class_id=none
         )
-        begun = begin.begin(load_spec({"network": {"name": "classifier"}}, lookup=lookup), CLASSIFICATION, Run.nowhere(""))
+        spec = load_spec({"network": {"name": "classifier"}}, lookup=lookup)
+        begun = begin.begin(spec, CLASSIFICATION, Run.nowhere(""))
         return facts_of(train, begun, Hardware(), n_val=0).used_bits
 
     dark, bright = saved("dark.png", 1000), saved("bright.png", 4095)
