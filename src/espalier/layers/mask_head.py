@@ -1,6 +1,6 @@
-"""Outlines as kernels over one map: the logits of a query's mask are its kernel times the map's channels.
+"""Outlines as kernels over one map: the logits of an answer's mask are its kernel times the map's channels.
 
-After CondInst (Tian et al., 2020) and MaskFormer (Cheng et al., 2021), with one linear kernel a query; where a query
+After CondInst (Tian et al., 2020) and MaskFormer (Cheng et al., 2021), with one linear kernel an answer; where that
 looks is told by the sines of its box against the sines of the map's cells.
 """
 
@@ -23,7 +23,7 @@ _BOX_NUMBERS = (1, 0, 2, 3)  # cy, cx, w, h
 
 @dataclass(frozen=True)
 class MaskMaps:
-    """What masks are drawn from: the finest map that queries read, and the backbone's own of stride 4 if it has one."""
+    """What masks are drawn from: the finest map that answers see, and the backbone's own of stride 4 if it has one."""
 
     finest_BCHW: Tensor
     fine_BCHW: Tensor | None
@@ -31,10 +31,10 @@ class MaskMaps:
 
 
 class MaskHead(nn.Module):
-    """`features` makes the map, `kernels` what each query multiplies it with.
+    """`features` makes the map, `kernels` what each answer multiplies it with.
 
     `fine` are the channels of the backbone's map of stride 4, None where it has none; `enlarge` is how many times finer
-    than the finest map that queries read the map is.
+    than the finest map that answers see it is.
     """
 
     def __init__(self, fine: int | None, width: int, channels: int, *, enlarge: float) -> None:
@@ -66,7 +66,7 @@ class MaskHead(nn.Module):
         return out.float()
 
     def kernels(self, stream_QC: Tensor, box_Q4: Tensor) -> Tensor:
-        """(…, Q, channels) float32: of what a query says its box from, and the box."""
+        """(…, Q, channels) float32: of what an answer says its box from, and the box."""
         places = box_positions(box_Q4.detach(), stream_QC.shape[-1] // 2, order=_BOX_NUMBERS)
         out: Tensor = self.perceptron(stream_QC + self.position(places.to(stream_QC.dtype)))
         return out.float()

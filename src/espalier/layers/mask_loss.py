@@ -16,6 +16,7 @@ from torch.nn import functional
 from espalier.layers.detr import Said
 from espalier.layers.mask_head import STRIDE, MaskHead
 from espalier.layers.matching import Match, Objects
+from espalier.layers.processes import mean_over_processes
 from espalier.layers.set_loss import object_count
 
 GROWN = 1.5  # sides of the box by which points are drawn, in sides of the object's
@@ -58,6 +59,11 @@ class Outlined:
         row = torch.cat([row_N[m.object_N] for row_N, m in zip(self.row_BN, matches)])
         known = row >= 0
         return picture[known], query[known], row[known]
+
+    def answered(self, matches: Sequence[Match]) -> float:
+        """How many of these answers one of these objects has, in the mean over all processes, at least 1."""
+        count = torch.tensor(float(len(self.rows(matches)[2])), device=self.box_R4.device)
+        return max(float(mean_over_processes(count)) / self.divisor, 1.0)
 
     def at(self, point_RP2: Tensor) -> Tensor:
         """(R, P) float32: 1 where the point (x, y in px) lies on the object."""

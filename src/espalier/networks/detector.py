@@ -12,6 +12,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from espalier import backbones
 from espalier.layers.levels import padding_mask
+from espalier.layers.mask_head import STRIDE, MaskHead
 from espalier.layers.matching import Objects
 from espalier.layers.model import Batch, TrainableModel
 from espalier.layers.unsaid import Unsaid
@@ -19,6 +20,7 @@ from espalier.networks.input import bands, size_hw
 
 if TYPE_CHECKING:
     from espalier.networks.detector_spec import DetectorSpec
+    from espalier.networks.masks_spec import OutliningSpec
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,16 @@ class Detector(TrainableModel):
         padded_BHW = padding_mask(image_BCHW, valid_hw)
         maps = self.backbone(image_BCHW.masked_fill(padded_BHW[:, None], 0))
         return Maps([maps[n] for n in self.taken], None if self.fine is None else maps[self.fine], padded_BHW)
+
+    def mask_head(self, spec: OutliningSpec, *, width: int) -> MaskHead | None:
+        """What outlines objects, None where none are asked for; `width` are the channels of what answers say.
+
+        It reads the finest level taken, and the backbone's map of stride 4 if `fine_stride` asked for that.
+        """
+        if not spec.masks:
+            return None
+        fine = None if self.fine is None else self.backbone.channels[self.fine]
+        return MaskHead(fine, width, spec.mask_width, enlarge=self.backbone.strides[self.taken[0]] / STRIDE)
 
 
 def labelled(batch: Batch) -> list[Objects]:

@@ -89,6 +89,20 @@ def test_objects_without_an_outline_have_no_row() -> None:
     assert [each.tolist() for each in some.rows(matches)] == [[0, 1], [7, 2], [0, 1]]
 
 
+def test_how_many_answers_an_outlined_object_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those to an object without an outline don't count, those of the other processes do."""
+    two_and_four = [Match(torch.arange(6), torch.tensor([0, 0, 1, 1, 1, 1]))] * 2
+    assert outlined().answered(two_and_four) == 3
+    assert outlined(known=(False, True)).answered(two_and_four) == pytest.approx((4 + 2 + 4) / 3)
+    none = torch.zeros(0, dtype=torch.int64)
+    assert outlined().answered([Match(none, none)] * 2) == 1
+    labels = outlined()
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda total: total.add_(6))  # the other process has 6
+    assert labels.answered(two_and_four) == (12 + 6) / 2 / 4
+
+
 def test_what_is_right_at_a_point() -> None:
     point = torch.tensor([[15.9, 0.1], [16.1, 0.1], [32.0, 5.0], [-0.1, 5.0]]).expand(4, -1, -1)
     assert outlined().at(point).tolist() == [[1, 0, 0, 0], [0, 1, 0, 0]] * 2

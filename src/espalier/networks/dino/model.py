@@ -161,7 +161,7 @@ class Dino(ObjectQueries):
         self.selection = Selection(spec, len(classes))
         self.decoder = Decoder(spec, len(classes))
         self.denoising = Denoising(spec.denoising, len(classes), spec.width) if spec.denoising.queries else None
-        self.masks = self._mask_head(spec) if spec.masks else None
+        self.masks = self.mask_head(spec, width=spec.width)
         self.mask_weights = MaskWeights(spec.loss.mask_weight, spec.loss.dice_weight)
         self.mask_points = spec.loss.mask_points
 
@@ -175,10 +175,6 @@ class Dino(ObjectQueries):
             outputs["mask_kernels"] = self.masks.kernels(last.stream_BQC, last.box_BQ4)
             outputs["mask_features"] = self.masks.features(encoded.mask_maps())
         return outputs
-
-    def _mask_head(self, spec: DinoSpec) -> MaskHead:
-        fine = None if self.fine is None else self.backbone.channels[self.fine]
-        return MaskHead(fine, spec.width, spec.mask_width, enlarge=self.backbone.strides[self.taken[0]] / STRIDE)
 
     def answers(self, encoded: Encoded) -> tuple[list[Said], Said]:
         """Each decoder layer's answer, and the chosen tokens' own."""

@@ -81,11 +81,7 @@ class Fcos(Detector):
         while len(self.strides) < spec.levels:
             self.strides.append(2 * self.strides[-1])
         self.loss = spec.loss
-        self.masks = self._mask_head(spec) if spec.masks else None
-
-    def _mask_head(self, spec: FcosSpec) -> MaskHead:
-        fine = None if self.fine is None else self.backbone.channels[self.fine]
-        return MaskHead(fine, spec.width, spec.mask_width, enlarge=self.strides[0] / STRIDE)
+        self.masks = self.mask_head(spec, width=spec.width)
 
     def forward(self, image: Tensor, valid_hw: Tensor) -> dict[str, Tensor]:  # type: ignore[override]  # inputs by name
         """`logits` (B, N, C), and `boxes` (B, N, 4): cx, cy, w, h relative to the valid picture; finest level first."""
@@ -126,7 +122,7 @@ class Fcos(Detector):
     def _mask_terms(
         self, head: MaskHead, seen: Seen, batch: Batch, objects: Sequence[Objects], answers: Sequence[Answers]
     ) -> dict[str, Tensor]:
-        """Of all cells that answer for an outlined object, which count as one together."""
+        """The mean over all cells that answer for an outlined object."""
         outlined = Outlined.of(objects, batch.targets, batch.inputs["valid_hw"])
         said = Said(seen.cells.logits_BNC, seen.cells.box_BN4, seen.stream_BNC)
         matches = [Match(each.cell_P, each.object_P) for each in answers]
@@ -140,8 +136,7 @@ class Fcos(Detector):
             weights=weights,
             points=self.loss.mask_points,
         )
-        answered = sum(len(each.cell_P) for each in answers) / max(1, sum(len(each.class_N) for each in objects))
-        return scorer(said, matches, groups=max(1.0, answered))
+        return scorer(said, matches, groups=outlined.answered(matches))
 
     def part_prefixes(self) -> tuple[str, ...]:
         """The mask head."""
