@@ -144,7 +144,10 @@ def licences_of(start: Start) -> tuple[Licence, ...]:
 
 
 def make(begun: Begun, train: Index, *, n_val: int, run: Run) -> Recipe:
-    """The recipe for these training pictures; every decision is told and kept. Raises SpecError."""
+    """The recipe for these training pictures; every decision is told and kept.
+
+    Raises SpecError, and DataError where none of them has a label.
+    """
     from espalier.trainer.devices import hardware
 
     if not train.classes:

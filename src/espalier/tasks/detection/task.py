@@ -61,7 +61,7 @@ class DetectionTask(ObjectTask):
         return tiles.joined(predictions, windows, size_hw, params)
 
     def decoders(self) -> list[tuple[str, int]]:
-        """detr_sigmoid."""
+        """detr_sigmoid, dense_sigmoid."""
         return base.decoder_names(decoders)
 
     def decoder(self, name: str, version: int) -> Decoder:

@@ -66,7 +66,7 @@ class InstanceTask(ObjectTask):
         return tiles.joined(predictions, windows, size_hw, params)
 
     def decoders(self) -> list[tuple[str, int]]:
-        """detr_masks."""
+        """detr_masks, dense_masks."""
         return base.decoder_names(decoders)
 
     def decoder(self, name: str, version: int) -> Decoder:

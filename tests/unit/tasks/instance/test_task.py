@@ -207,10 +207,25 @@ def test_a_query_has_one_mask_and_it_stays_by_its_box() -> None:
     assert decoded(outputs, geometry, top=1, mask_threshold=0.8).area().tolist() == [0]
 
 
+def test_of_cells_that_mean_one_object_the_surest_draws_it() -> None:
+    outputs = {
+        "logits": np.float32([[[0, -9], [2, -9]]]),
+        "boxes": np.float32([[[0.5, 0.5, 0.25, 0.25]] * 2]),
+        "mask_kernels": np.float32([[[-1], [1]]]),
+        "mask_features": np.ones((1, 1, 16, 16), np.float32),
+    }
+    decoder = TASK.decoder("dense_masks", 1)
+    found: Instances = decoder(outputs, [Geometry.identity((64, 64))], CLASSES, {"candidates": 2})[0]
+    assert found.query is not None
+    assert (found.query.tolist(), found.area().tolist()) == ([1], [24 * 24])
+    both: Instances = decoder(outputs, [Geometry.identity((64, 64))], CLASSES, {"candidates": 2, "overlap": 1})[0]
+    assert both.area().tolist() == [24 * 24, 0]
+
+
 @pytest.mark.parametrize(
     ("changes", "params", "message"),
     [
-        ({"mask_kernels": np.zeros((1, 3, 4))}, {}, "a kernel for each query"),
+        ({"mask_kernels": np.zeros((1, 3, 4))}, {}, "a kernel for each answer"),
         ({"mask_features": np.zeros((1, 5, 8, 8))}, {}, "mask_features"),
         ({"mask_features": np.full((1, 4, 8, 8), np.nan)}, {}, "NaN"),
         ({}, {"mask_threshold": 1}, "mask_threshold"),

@@ -43,18 +43,18 @@ def outlined(
 
 def _checked(outputs: Mapping[str, NDArray[Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     kernel_BQE, feature_BEhw = output(outputs, "mask_kernels"), output(outputs, "mask_features")
-    queries = np.shape(outputs["logits"])[:2]
-    if kernel_BQE.ndim != 3 or kernel_BQE.shape[:2] != queries:
+    answers = np.shape(outputs["logits"])[:2]
+    if kernel_BQE.ndim != 3 or kernel_BQE.shape[:2] != answers:
         what = f"output 'mask_kernels' has shape {kernel_BQE.shape}"
-        raise ModelError(Problem("", what, f"expected {(*queries, 'channels')}, a kernel for each query"))
-    if feature_BEhw.ndim != 4 or feature_BEhw.shape[:2] != (queries[0], kernel_BQE.shape[2]):
+        raise ModelError(Problem("", what, f"expected {(*answers, 'channels')}, a kernel for each answer"))
+    if feature_BEhw.ndim != 4 or feature_BEhw.shape[:2] != (answers[0], kernel_BQE.shape[2]):
         what = f"output 'mask_features' has shape {feature_BEhw.shape}"
-        raise ModelError(Problem("", what, f"expected {(queries[0], kernel_BQE.shape[2], 'height', 'width')}"))
+        raise ModelError(Problem("", what, f"expected {(answers[0], kernel_BQE.shape[2], 'height', 'width')}"))
     return kernel_BQE, feature_BEhw
 
 
 def _with_masks(said: Detections, masks: _Masks) -> Instances:
-    """A query that is said of two classes has one mask."""
+    """An answer that is said of two classes has one mask."""
     assert said.query is not None
     first, row_of = np.unique(said.query, return_index=True, return_inverse=True)[1:]
     drawn = [masks(int(said.query[row]), said.box_xyxy[row]) for row in first]
