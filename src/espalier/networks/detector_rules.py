@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from espalier.errors import Problem
+from espalier.networks import places_rules
+from espalier.networks.places_rules import own_side_px
 from espalier.spec.facts import Facts
-from espalier.spec.rules import Caution, learnt, most_labels, until_the_minutes
+from espalier.spec.rules import Caution, learnt, most_labels
 from espalier.spec.sections import Spec
 
 LEAST_PX = 256
-FEW_PICTURES = 2000  # up to as many, training is so short that the published rate is too low
-WARMUP_STEPS = 30
 
 
 def fit(spec: Spec, facts: Facts) -> tuple[str, str]:
@@ -23,37 +23,16 @@ def fit(spec: Spec, facts: Facts) -> tuple[str, str]:
 def size_hw(spec: Spec, facts: Facts) -> tuple[tuple[int, int], str]:
     """As large as the pictures are, in steps of 32 px, within what the network is made for."""
     network: Any = spec.network
-    most = network.largest_px
-    tile = network.input.tile_px
-    seen = (tile, tile) if isinstance(tile, int) and tile else facts.median_size_hw
-    own = most if seen is None else _upwards(max(seen))
+    most, own = network.largest_px, own_side_px(spec, facts)
     side = min(max(own, LEAST_PX), most)
     if side < most:
         return (side, side), "the pictures are no larger" if side == own else "the least that finds small objects"
     return (most, most), "network.largest_px; smaller is quicker, larger finds smaller objects"
 
 
-def _upwards(side: int) -> int:
-    return -(-side // 32) * 32
-
-
 def warmup_epochs(spec: Spec, facts: Facts) -> tuple[float, str]:
-    """Some 30 steps where an epoch is shorter than that, but no more than a tenth of the training."""
-    count = learnt(spec, facts)
-    if not 0 < count <= FEW_PICTURES:
-        return 0.5, "the usual"
-    steps = max(1, count // pictures_a_step(spec))
-    most = spec.train.epochs / 10 if isinstance(spec.train.epochs, int) else WARMUP_STEPS
-    chosen = max(0.5, min(WARMUP_STEPS / steps, most))
-    return round(chosen, 2), f"{round(chosen * steps)} steps: an epoch of so few pictures has only {steps}"
-
-
-def pictures_a_step(spec: Spec) -> int:
-    """Of an optimiser step."""
-    train = spec.train
-    batch = train.batch_size if isinstance(train.batch_size, int) else 1
-    devices = train.devices if isinstance(train.devices, int) else 1
-    return batch * train.accumulate * devices
+    """Half an epoch, or more where it has only a few steps."""
+    return places_rules.warmup_epochs(spec, facts, usual=0.5)
 
 
 def batch_size(spec: Spec, facts: Facts) -> tuple[int, str]:
@@ -70,12 +49,7 @@ def batch_size(spec: Spec, facts: Facts) -> tuple[int, str]:
 
 def epochs(spec: Spec, facts: Facts) -> tuple[int, str]:
     """Enough passes to see some 30,000 pictures, by the clock as many as it allows."""
-    if timed := until_the_minutes(spec):
-        return timed
-    count = learnt(spec, facts)
-    if count == 0:
-        return 50, "the usual; the number of pictures is not known"
-    return min(max(round(30_000 / count), 12), 300), f"{count} pictures"
+    return places_rules.epochs(spec, facts, pictures=30_000)
 
 
 def freeze_batch_norm(spec: Spec, facts: Facts) -> tuple[bool, str]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from espalier.errors import Problem
 from espalier.networks import detector_rules
-from espalier.networks.detector_rules import FEW_PICTURES, pictures_a_step, too_few
+from espalier.networks.detector_rules import too_few
+from espalier.networks.places_rules import FEW_PICTURES, pictures_a_step
 from espalier.spec.facts import Facts
 from espalier.spec.rules import Caution, learnt
 from espalier.spec.sections import Spec

@@ -106,7 +106,7 @@ def test_gradients_reach_scores_and_boxes() -> None:
     said = cells([0.3, 0.5, 0.3, 0.3])
     said.logits_BNC.requires_grad_()
     said.box_BN4.requires_grad_()
-    torch.stack(list(losses_of(said, objects(LEFT)).values())).sum().backward()  # type: ignore[no-untyped-call]
+    torch.autograd.backward(torch.stack(list(losses_of(said, objects(LEFT)).values())).sum())
     assert said.logits_BNC.grad is not None
     assert said.logits_BNC.grad.abs().sum() > 0
     assert said.box_BN4.grad is not None

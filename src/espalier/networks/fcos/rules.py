@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from espalier.networks import detector_rules
-from espalier.networks.detector_rules import pictures_a_step
+from espalier.networks.places_rules import pictures_a_step
 from espalier.spec.facts import Facts
 from espalier.spec.sections import Spec
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from statistics import median
 from typing import Any
 
+from espalier.networks import places_rules
+from espalier.networks.places_rules import FEW_PICTURES, own_side_px, pictures_a_step
 from espalier.spec.facts import Facts, InputFacts
-from espalier.spec.rules import learnt, until_the_minutes
+from espalier.spec.rules import learnt
 from espalier.spec.sections import Spec
 
 SMALL_WIDTH, LARGE_WIDTH = 256, 768
@@ -14,8 +16,6 @@ LARGE_PARAMS = 20_000_000
 """Encoders from here on are published with the wide decoder: mit_b1 has 13 M, mit_b2 24 M."""
 LEAST_PX = 64
 MOST_WEIGHT = 10.0
-FEW_PICTURES = 2000
-WARMUP_STEPS = 30
 
 
 def width(spec: Spec, facts: Facts) -> tuple[int | str, str]:
@@ -39,9 +39,8 @@ def fit(spec: Spec, facts: Facts) -> tuple[str, str]:
 def size_hw(spec: Spec, facts: Facts) -> tuple[tuple[int, int], str]:
     """As large as the pictures are, in steps of 32 px, within what the network is made for."""
     network: Any = spec.network
-    most, tile = network.largest_px, network.input.tile_px
-    seen = (tile, tile) if isinstance(tile, int) and tile else facts.median_size_hw
-    side = most if seen is None else min(max(-(-max(seen) // 32) * 32, LEAST_PX), most)
+    most = network.largest_px
+    side = min(max(own_side_px(spec, facts), LEAST_PX), most)
     if side < most:
         return (side, side), "the pictures are no larger"
     return (most, most), "network.largest_px; smaller is quicker, larger sees finer things"
@@ -49,7 +48,7 @@ def size_hw(spec: Spec, facts: Facts) -> tuple[tuple[int, int], str]:
 
 def lr(spec: Spec, facts: Facts) -> tuple[float, str]:
     """6e-4 for 16 pictures a step, the paper's for its decoder; 2e-3 where pictures, and so steps, are few."""
-    pictures, count = _pictures(spec), learnt(spec, facts)
+    pictures, count = pictures_a_step(spec), learnt(spec, facts)
     few = 0 < count <= FEW_PICTURES
     base = 2e-3 if few else 6e-4
     reason = f"{base:g} for 16 pictures a step, {pictures} here"
@@ -58,14 +57,8 @@ def lr(spec: Spec, facts: Facts) -> tuple[float, str]:
 
 
 def warmup_epochs(spec: Spec, facts: Facts) -> tuple[float, str]:
-    """Some 30 steps where an epoch is shorter than that, but no more than a tenth of the training."""
-    count = learnt(spec, facts)
-    if not 0 < count <= FEW_PICTURES:
-        return 1.0, "the usual"
-    steps = max(1, count // _pictures(spec))
-    most = spec.train.epochs / 10 if isinstance(spec.train.epochs, int) else WARMUP_STEPS
-    chosen = max(0.5, min(WARMUP_STEPS / steps, most))
-    return round(chosen, 2), f"{round(chosen * steps)} steps: an epoch of so few pictures has only {steps}"
+    """An epoch, or another share where it has only a few steps."""
+    return places_rules.warmup_epochs(spec, facts, usual=1.0)
 
 
 def batch_size(spec: Spec, facts: Facts) -> tuple[int, str]:
@@ -82,12 +75,7 @@ def batch_size(spec: Spec, facts: Facts) -> tuple[int, str]:
 
 def epochs(spec: Spec, facts: Facts) -> tuple[int, str]:
     """Enough passes to see some 20,000 pictures; by the clock as many as the minutes allow."""
-    if timed := until_the_minutes(spec):
-        return timed
-    count = learnt(spec, facts)
-    if count == 0:
-        return 50, "the usual; the number of pictures is not known"
-    return min(max(round(20_000 / count), 12), 300), f"{count} pictures"
+    return places_rules.epochs(spec, facts, pictures=20_000)
 
 
 def balanced(spec: Spec, facts: Facts) -> tuple[tuple[float, ...] | str, str]:
@@ -101,14 +89,6 @@ def balanced(spec: Spec, facts: Facts) -> tuple[tuple[float, ...] | str, str]:
     weights = [(median(counts) / count) ** 0.5 for count in counts]
     reason = "the root of the median class's pixels over each class's, so that rare classes count more"
     return tuple(round(min(max(weight, 1 / MOST_WEIGHT), MOST_WEIGHT), 4) for weight in weights), reason
-
-
-def _pictures(spec: Spec) -> int:
-    """Of an optimiser step."""
-    train = spec.train
-    batch = train.batch_size if isinstance(train.batch_size, int) else 1
-    devices = train.devices if isinstance(train.devices, int) else 1
-    return batch * train.accumulate * devices
 
 
 RULES = {

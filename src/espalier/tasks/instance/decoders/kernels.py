@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import logit
 
 from espalier.errors import ModelError, Problem
+from espalier.tasks.base import Decoder
 from espalier.tasks.detection.prediction import Detections
 from espalier.tasks.instance.prediction import Instances, Rle
 from espalier.tasks.outputs import number, output
@@ -18,6 +19,22 @@ from espalier.vision.geometry import Geometry
 from espalier.vision.mask_maps import Window, to_source
 
 MARGIN = 0.1  # of a box's sides: so far beyond its box a mask may reach, and at least a cell of the map
+
+
+class Outlining:
+    """The boxes of a detection decoder, with its parameters, each with the mask of `outlined`."""
+
+    def __init__(self, name: str, version: int, boxes: Decoder) -> None:
+        self.name, self.version, self._boxes = name, version, boxes
+
+    def __call__(
+        self,
+        outputs: Mapping[str, NDArray[Any]],
+        geometries: Sequence[Geometry],
+        classes: Sequence[str],
+        params: Mapping[str, Any],
+    ) -> list[Instances]:
+        return outlined(self._boxes(outputs, geometries, classes, params), outputs, geometries, params)
 
 
 def outlined(
